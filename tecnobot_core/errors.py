@@ -1,0 +1,110 @@
+"""Every error this library raises on purpose: one class per decision of the caller.
+
+TecnobotError
+├── ConfigurationError      (ValueError)    a setting is missing or malformed
+├── MissingDependencyError  (ImportError)   an optional extra is not installed
+├── LifecycleError          (RuntimeError)  used before opening or after closing
+├── TransportError                          link trouble; ask ``retryable`` and ``sent``
+│   └── LoggedOutError                      pair again; trying again never helps
+├── CompletionError                         the language model did not answer
+├── AudioError              (ValueError)    the recording cannot be used
+├── FlowError               (ValueError)    a flow definition is wrong
+└── StoreError                              a database or cache tier failed
+"""
+
+from collections.abc import Sequence
+
+TYPE_CHECKING = False  # importing typing would cost more than this module
+if TYPE_CHECKING:
+    from typing import Literal
+
+
+class TecnobotError(Exception):
+    """Base of all errors raised on purpose by tecnobot_core."""
+
+
+class ConfigurationError(TecnobotError, ValueError):
+    """One or more settings are wrong; ``problems`` holds a sentence for each."""
+
+    def __init__(self, problems: "str | Sequence[str]") -> None:
+        self.problems = (problems,) if isinstance(problems, str) else tuple(problems)
+        super().__init__("\n".join(self.problems))
+
+
+class MissingDependencyError(TecnobotError, ImportError):
+    """An optional package is not installed; the message is the line that installs it."""
+
+    def __init__(self, package: str, *, extra: str) -> None:
+        self.package = package
+        self.extra = extra
+        super().__init__(f"{package} is not installed. Install it with: pip install 'tecnobot-core[{extra}]'")
+
+
+class LifecycleError(TecnobotError, RuntimeError):
+    """A part was used before it was opened or after it was closed."""
+
+
+class TransportError(TecnobotError):
+    """The link failed.
+
+    ``reason`` is one of the values of ``connection.DisconnectReason``; ``sent`` tells what is known of the message
+    that was being sent: "no" (it may be sent again) or "maybe" (sending again could say it twice).
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        reason: str = "unknown",
+        retryable: bool = True,
+        retry_after_s: "float | None" = None,
+        sent: "Literal['no', 'maybe']" = "no",
+    ) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.retryable = retryable
+        self.retry_after_s = retry_after_s
+        self.sent = sent
+
+
+class LoggedOutError(TransportError):
+    """The session was revoked; only pairing again helps."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, reason="logged_out", retryable=False)
+
+
+class CompletionError(TecnobotError):
+    """The language model did not answer.
+
+    ``kind`` is "unavailable", "rate_limited", "quota", "authentication", "too_long", "rejected", "malformed" or
+    "timeout"; ``retry_after_s`` is what the server asked for, where it did.
+    """
+
+    def __init__(self, message: str, *, kind: str, retry_after_s: "float | None" = None) -> None:
+        super().__init__(message)
+        self.kind = kind
+        self.retry_after_s = retry_after_s
+
+
+class AudioError(TecnobotError, ValueError):
+    """The recording cannot be used.
+
+    ``kind`` is "empty", "not_audio", "too_big", "too_long", "unsupported" or "engine_missing".
+    """
+
+    def __init__(self, message: str, *, kind: str) -> None:
+        super().__init__(message)
+        self.kind = kind
+
+
+class FlowError(TecnobotError, ValueError):
+    """A flow definition is wrong; the message names the flow, the field and what is wanted."""
+
+
+class StoreError(TecnobotError):
+    """A database or cache tier failed; ``retryable`` tells whether the same call may succeed later."""
+
+    def __init__(self, message: str, *, retryable: bool) -> None:
+        super().__init__(message)
+        self.retryable = retryable

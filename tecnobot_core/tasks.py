@@ -1,0 +1,101 @@
+"""The one way to own a background task."""
+
+import asyncio
+import logging
+import signal
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from .errors import LifecycleError
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+
+class Tasks:
+    """Background tasks of one owner: named, referenced, and never failing in silence.
+
+    A failure is logged at once, told to *on_failure* (usually ``EventBus.task_failed``), and raised again by
+    ``aclose``: alone as itself, several as an ExceptionGroup. Not a TaskGroup: that would cancel and wrap the errors of
+    whoever holds it open.
+    """
+
+    def __init__(self, owner: str, *, on_failure: Callable[[str, BaseException], None] | None = None) -> None:
+        self._owner = owner
+        self._on_failure = on_failure
+        self._running: set[asyncio.Task[Any]] = set()
+        self._failures: list[Exception] = []
+        self._closed = False
+
+    def start(self, work: Coroutine[Any, Any, T], name: str) -> asyncio.Task[T]:
+        """Run *work* in the background as ``owner.name``; the task is kept until it ends."""
+        if self._closed:
+            work.close()
+            raise LifecycleError(f"{self._owner} is closed; open it again before starting {name}")
+        task = asyncio.create_task(work, name=f"{self._owner}.{name}")
+        self._running.add(task)
+        task.add_done_callback(self._ended)
+        return task
+
+    def __len__(self) -> int:
+        return len(self._running)
+
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        self._running.discard(task)
+        if task.cancelled() or (error := task.exception()) is None:
+            return
+        logger.error("background task %s failed", task.get_name(), exc_info=error)
+        if isinstance(error, Exception):
+            self._failures.append(error)
+        if self._on_failure is not None:
+            self._on_failure(task.get_name(), error)
+
+    async def wait(self, timeout_s: float | None = None) -> bool:
+        """Wait until nothing runs, or *timeout_s* is over; True when nothing runs."""
+        if self._running:
+            await asyncio.wait(self._running, timeout=timeout_s)
+        return not self._running
+
+    async def aclose(self) -> None:
+        """Cancel what still runs, wait for it, and raise what failed before."""
+        self._closed = True
+        running = [task for task in self._running if task is not asyncio.current_task()]
+        for task in running:
+            task.cancel()
+        if running:
+            await asyncio.wait(running)
+        failures, self._failures = self._failures, []
+        if len(failures) == 1:
+            raise failures[0]
+        if failures:
+            raise ExceptionGroup(f"background tasks of {self._owner} failed", failures)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+
+@asynccontextmanager
+async def stop_signals(stop: Callable[[], object]) -> AsyncIterator[None]:
+    """Call *stop* on SIGINT and SIGTERM while inside; a second signal acts as if nobody had listened."""
+    loop = asyncio.get_running_loop()
+
+    def stopping(number: signal.Signals) -> None:
+        loop.remove_signal_handler(number)
+        stop()
+
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    for number in numbers:
+        loop.add_signal_handler(number, stopping, number)
+    try:
+        yield
+    finally:
+        for number in numbers:
+            loop.remove_signal_handler(number)
