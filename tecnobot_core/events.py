@@ -1,6 +1,5 @@
 """What happened, as frozen values, and the bus that tells those who asked."""
 
-import asyncio
 import inspect
 import logging
 import re
@@ -248,8 +247,8 @@ class EventBus:
                 continue
             try:
                 result = subscription.handler(event)
-            except Exception:
-                self._failed(event)
+            except Exception as error:
+                self._failed(event, error)
                 continue
             if inspect.isawaitable(result):
                 subscription.running = True
@@ -280,10 +279,8 @@ class EventBus:
             while True:
                 try:
                     await result
-                except asyncio.CancelledError:
-                    raise
-                except Exception:
-                    self._failed(event)
+                except Exception as error:
+                    self._failed(event, error)
                 if not subscription.waiting:
                     return
                 event = subscription.waiting.popleft()
@@ -296,9 +293,9 @@ class EventBus:
         if inspect.isawaitable(result):
             await result
 
-    def _failed(self, event: Event) -> None:
+    def _failed(self, event: Event, error: Exception) -> None:
         self.failures += 1
-        logger.exception("a handler of %s failed", snake_name(type(event)))
+        logger.error("a handler of %s failed", snake_name(type(event)), exc_info=error)
 
 
 class Observable:

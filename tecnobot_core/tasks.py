@@ -99,3 +99,17 @@ async def stop_signals(stop: Callable[[], object]) -> AsyncIterator[None]:
     finally:
         for number in numbers:
             loop.remove_signal_handler(number)
+
+
+async def wait_or_sleep(
+    event: asyncio.Event, seconds: float, *, sleep: Callable[[float], Coroutine[Any, Any, object]] = asyncio.sleep
+) -> bool:
+    """Return when *event* is set or *seconds* of *sleep* are over; True when it is set."""
+    waits = {asyncio.ensure_future(event.wait()), asyncio.ensure_future(sleep(seconds))}
+    try:
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for wait in waits:
+            wait.cancel()
+        await asyncio.gather(*waits, return_exceptions=True)
+    return event.is_set()

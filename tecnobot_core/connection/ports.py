@@ -18,10 +18,14 @@ class DisconnectReason(StrEnum):
     SERVER_ERROR = "server_error"
     LOGGED_OUT = "logged_out"
     REPLACED = "replaced"
-    ENDED = "ended"  # the transport has no more input: a replayed file, a closed terminal
+    ENDED = "ended"  # a replayed file, a closed terminal
     ATTEMPTS_EXHAUSTED = "attempts_exhausted"
     STOPPED = "stopped"
     UNKNOWN = "unknown"
+
+    @classmethod
+    def _missing_(cls, value: object) -> "DisconnectReason":
+        return cls.UNKNOWN
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +35,10 @@ class Opened:
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """The link is down; nothing follows until ``open`` is called again."""
+    """The link is down; nothing follows until ``open`` is called again.
+
+    With reason ENDED there is only no more input: what is still to be sent can be sent until ``close``.
+    """
 
     reason: DisconnectReason = DisconnectReason.UNKNOWN
     detail: str = ""

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Literal, Protocol, Self, get_args
 
 from ..errors import FlowError
+from .folding import fold
 
 TriggerKind = Literal["word", "exact"]
 FlowEvent = Literal["welcome", "unknown", "voice", "image", "document", "location", "contact", "sticker", "video"]
@@ -54,6 +55,8 @@ class Flow:
         """Raise FlowError, naming the field, unless this flow can be served."""
         if not self.id.strip():
             raise FlowError("a flow has an empty id; give it a name")
+        if not self.id.isprintable():
+            raise FlowError(f"flow {self.id!r}: the id has invisible characters; use letters, digits, - and _")
         if not self.keywords and self.event is None:
             raise FlowError(f"flow {self.id!r}: nothing starts it; give it keywords or an event")
         if self.event is not None and self.event not in get_args(FlowEvent):
@@ -63,7 +66,7 @@ class Flow:
         for keyword in self.keywords:
             if keyword.kind not in get_args(TriggerKind):
                 raise FlowError(f"flow {self.id!r}: keyword kind {keyword.kind!r} is unknown; use word or exact")
-            if not keyword.text.strip():
+            if not fold(keyword.text):
                 raise FlowError(f"flow {self.id!r}: a keyword is empty; write the word that people send")
             if len(keyword.text) > MAX_KEYWORD_CHARS:
                 raise FlowError(
@@ -89,6 +92,8 @@ class Flow:
             raise FlowError(f"flow {id!r}: response must be an object with a list 'say', not {response!r:.80}")
         if unknown := sorted(set(response) - {"say", "event", "exact"}):
             raise FlowError(f"flow {id!r}: response has unknown fields {', '.join(unknown)}")
+        if not all(isinstance(text, str) for text in keywords):
+            raise FlowError(f"flow {id!r}: keywords must be texts")
         exact = response.get("exact", [])
         if not isinstance(exact, list) or not all(isinstance(text, str) for text in exact):
             raise FlowError(f"flow {id!r}: response.exact must be a list of keywords")
@@ -137,6 +142,10 @@ class FlowStore(Protocol):
 
     async def version(self, chatbot_id: str) -> int:
         """A number that grows with every change of the chatbot's flows."""
+        ...
+
+    async def add(self, chatbot_id: str, flow: Flow) -> bool:
+        """Add *flow*; False, and nothing changed, when there is one with its id."""
         ...
 
     async def put(self, chatbot_id: str, flow: Flow) -> None:

@@ -1,0 +1,8 @@
+"""Everything that is kept in PostgreSQL: one pool, migrations, and one store for each port."""
+
+from .chatbots import ensure_chatbot as ensure_chatbot
+from .conversations import PostgresConversations as PostgresConversations
+from .database import Database as Database
+from .flows import PostgresFlowStore as PostgresFlowStore
+from .knowledge import PostgresKnowledge as PostgresKnowledge
+from .migrate import migrate as migrate

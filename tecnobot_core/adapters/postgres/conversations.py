@@ -1,0 +1,169 @@
+"""Conversations in PostgreSQL: read in one round trip, many turns written in another."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+
+import asyncpg
+
+from ...messages import ChatId, ChatMessage, Conversation, Position, ToolCall, Turn
+from .database import Database
+from .values import storable, to_json
+
+_MAX_PINNED = 3  # as many as a history window keeps by default
+
+# A chat without rows still gives one, for its position.
+_LOAD = """
+SELECT position.flow, position.step, position.version, position.variables,
+       said.id, said.role, said.content, said.tool_calls, said.tool_call_id, said.pinned
+FROM tecnobot.chat
+LEFT JOIN tecnobot.conversation AS position ON position.chat_id = chat.id
+LEFT JOIN LATERAL (
+    WITH newest AS (
+        SELECT * FROM tecnobot.chat_history AS history WHERE history.chat_id = chat.id ORDER BY id DESC LIMIT $3
+    )
+    SELECT * FROM newest
+    UNION ALL (
+        SELECT * FROM tecnobot.chat_history AS history
+        WHERE history.chat_id = chat.id AND pinned AND id < coalesce((SELECT min(id) FROM newest), 9223372036854775807)
+        ORDER BY id DESC LIMIT $4
+    )
+) AS said ON true
+WHERE chat.chatbot_id = $1 AND chat.phone_number = $2
+ORDER BY said.id
+"""
+
+# Of each chat one position comes in, the last; rows come in the order of their turns. Chats are written in one order by
+# everybody, so that two batches cannot wait for each other.
+_RECORD = """
+WITH turn AS (
+    SELECT * FROM unnest($2::text[], $3::text[], $4::text[], $5::bigint[], $6::text[])
+        AS turn (address, flow, step, version, variables)
+), written AS (
+    INSERT INTO tecnobot.chat AS chat (chatbot_id, phone_number)
+    SELECT $1, address FROM turn ORDER BY address
+    ON CONFLICT (chatbot_id, phone_number) DO UPDATE SET last_seen = now()
+    RETURNING id AS chat_id, phone_number AS address
+), appended AS (
+    INSERT INTO tecnobot.chat_history (chat_id, role, content, tool_calls, tool_call_id, pinned)
+    SELECT chat_id, role, content, tool_calls::jsonb, tool_call_id, pinned
+    FROM unnest($7::text[], $8::text[], $9::text[], $10::text[], $11::text[], $12::boolean[]) WITH ORDINALITY
+        AS said (address, role, content, tool_calls, tool_call_id, pinned, number)
+    JOIN written USING (address)
+    ORDER BY number
+), ended AS (
+    DELETE FROM tecnobot.conversation
+    USING written JOIN turn USING (address)
+    WHERE conversation.chat_id = written.chat_id AND turn.flow IS NULL
+)
+INSERT INTO tecnobot.conversation (chat_id, flow, step, version, variables)
+SELECT chat_id, flow, step, version, variables::jsonb FROM turn JOIN written USING (address) WHERE flow IS NOT NULL
+ON CONFLICT (chat_id) DO UPDATE SET
+    flow = excluded.flow, step = excluded.step, version = excluded.version, variables = excluded.variables
+"""
+
+# The count sees the rows as they were before the statement; the chat takes them along.
+_DELETE = """
+WITH gone AS (DELETE FROM tecnobot.chat WHERE chatbot_id = $1 AND phone_number = $2 RETURNING id)
+SELECT count(*) FROM tecnobot.chat_history WHERE chat_id = (SELECT id FROM gone)
+"""
+
+_EXPORT = """
+SELECT jsonb_build_object(
+    'chat', phone_number,
+    'first_seen', first_seen,
+    'last_seen', last_seen,
+    'position', (
+        SELECT jsonb_build_object('flow', flow, 'step', step, 'version', version, 'variables', variables)
+        FROM tecnobot.conversation WHERE chat_id = chat.id
+    ),
+    'history', (
+        SELECT coalesce(jsonb_agg(to_jsonb(history) - 'chat_id' - 'id' ORDER BY id), '[]')
+        FROM tecnobot.chat_history AS history WHERE chat_id = chat.id
+    )
+) FROM tecnobot.chat WHERE chatbot_id = $1 AND phone_number = $2
+"""
+
+
+class PostgresConversations:
+    """The conversations of one chatbot, which must exist (``ensure_chatbot``).
+
+    Texts are stored with U+FFFD in the place of NUL and lone surrogates, which PostgreSQL cannot hold.
+    """
+
+    def __init__(self, database: Database, chatbot_id: str) -> None:
+        self._database = database
+        self._chatbot_id = chatbot_id
+
+    async def load(self, chat: ChatId, limit: int) -> Conversation:
+        """The last *limit* rows, before them up to three older pinned ones, and the position: one round trip."""
+        rows = await self._database.fetch(_LOAD, self._chatbot_id, _address(chat), limit, _MAX_PINNED)
+        if not rows:
+            return Conversation()
+        history = tuple(_message(row) for row in rows if row["id"] is not None)
+        return Conversation(history, _position(rows[0]))
+
+    async def record(self, turns: Sequence[Turn]) -> None:
+        """Append the history and set the positions of *turns*, all or nothing: one statement for all of them.
+
+        A turn without a position ends the chat's flow. Of several turns of a chat the last one's position stays.
+        """
+        if turns:
+            await self._database.execute(_RECORD, self._chatbot_id, *_positions(turns), *_rows(turns))
+
+    async def delete(self, chat: ChatId) -> int:
+        """Forget *chat*; returns how many rows of history it had."""
+        count: int = await self._database.fetchval(_DELETE, self._chatbot_id, _address(chat))
+        return count
+
+    async def export(self, chat: ChatId) -> Mapping[str, object]:
+        """Everything held about *chat*: when it was first and last seen, position, and history, oldest first."""
+        found: Mapping[str, object] | None = await self._database.fetchval(_EXPORT, self._chatbot_id, _address(chat))
+        return found or {"chat": _address(chat), "history": [], "position": None}
+
+
+def _address(chat: ChatId) -> str:
+    return storable(chat.reveal())
+
+
+def _positions(turns: Sequence[Turn]) -> list[list[object]]:
+    """Columns: address, flow, step, version, variables; one row for each chat."""
+    last = {_address(turn.chat): turn.position for turn in turns}
+    rows: list[tuple[object, ...]] = [
+        (address, storable(at.flow), storable(at.step), at.version, to_json(dict(at.variables)))
+        if at is not None
+        else (address, None, None, None, None)
+        for address, at in last.items()
+    ]
+    return _columns(rows, 5)
+
+
+def _rows(turns: Sequence[Turn]) -> list[list[object]]:
+    """Columns: address, role, content, tool calls, id of the answered call, pinned; one row for each message."""
+    rows = [
+        (
+            _address(turn.chat),
+            message.role,
+            storable(message.content),
+            to_json([asdict(call) for call in message.tool_calls]) if message.tool_calls else None,
+            None if message.tool_call_id is None else storable(message.tool_call_id),
+            message.pinned,
+        )
+        for turn in turns
+        for message in turn.history
+    ]
+    return _columns(rows, 6)
+
+
+def _columns(rows: Sequence[Sequence[object]], width: int) -> list[list[object]]:
+    return [[row[column] for row in rows] for column in range(width)]
+
+
+def _message(row: asyncpg.Record) -> ChatMessage:
+    calls = tuple(ToolCall(**call) for call in row["tool_calls"] or ())
+    return ChatMessage(row["role"], row["content"], calls, row["tool_call_id"], row["pinned"])
+
+
+def _position(row: asyncpg.Record) -> Position | None:
+    if row["flow"] is None:
+        return None
+    return Position(row["flow"], row["step"], row["version"], row["variables"])

@@ -1,0 +1,16 @@
+"""The web chat page, health and metrics over HTTP. ``WebChat`` alone needs no package of the extra "web"."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .chat import WebChat as WebChat
+    from .server import WebServer as WebServer
+
+_HOME = {"WebChat": "chat", "WebServer": "server"}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f".{_HOME[name]}", __name__), name)

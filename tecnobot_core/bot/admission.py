@@ -1,0 +1,45 @@
+"""Who is heard, and how often."""
+
+from collections.abc import Callable, Collection
+
+from ..messages import ChatId, InboundMessage
+from ..rate_limit import RateLimiter
+from .texts import Texts
+from .turns import Reply
+
+MEDIA = frozenset({"voice", "audio", "image", "video", "document", "sticker"})
+
+
+class Admission:
+    """Blacklist, rate limit and memory pressure, in this order.
+
+    *memory_level* is asked for "normal", "warning" or "critical"; at critical no attachments are taken.
+    """
+
+    def __init__(
+        self,
+        texts: Texts,
+        *,
+        blacklist: Collection[ChatId],
+        rate_limiter: RateLimiter | None,
+        memory_level: Callable[[], str],
+    ) -> None:
+        self._texts = texts
+        self._blacklist = blacklist
+        self._rate_limiter = rate_limiter
+        self._memory_level = memory_level
+
+    def refuse(self, message: InboundMessage) -> Reply | None:
+        """The reply that ends this message here, or None when it is admitted."""
+        if message.from_me:
+            return Reply.silence("own_message")
+        if message.chat in self._blacklist:
+            return Reply.silence("blacklist")
+        if self._rate_limiter is not None and (wait_s := self._rate_limiter.hit(message.chat, message.sent_at)):
+            # Told once per window: an answer to each refused message would double the flood.
+            if self._rate_limiter.should_tell(message.chat, message.sent_at):
+                return Reply.refusal("rate_limit", self._texts.slow_down(wait_s))
+            return Reply.silence("rate_limit", "refused")
+        if message.kind in MEDIA and self._memory_level() == "critical":
+            return Reply.refusal("memory", self._texts.busy)
+        return None

@@ -1,0 +1,145 @@
+"""What the bot does with a message: admit, understand, answer."""
+
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from typing import cast, get_args
+
+from ..delivery import Conversations
+from ..errors import AudioError, CompletionError
+from ..flows import FlowEvent, FlowRepository
+from ..knowledge import Knowledge, Passage
+from ..messages import Conversation, InboundMessage, MediaReference, Turn
+from .admission import Admission
+from .cleaning import clean
+from .texts import Texts
+from .thinking import Thinking
+from .turns import Reply, Trace, build_turn
+
+logger = logging.getLogger(__name__)
+
+TYPED_EVENTS = frozenset(get_args(FlowEvent))
+
+
+class Pipeline:
+    """Turns a message into a Turn; nothing outside changes before the Turn is committed."""
+
+    def __init__(
+        self,
+        *,
+        admission: Admission,
+        conversations: Conversations,
+        texts: Texts,
+        flows: FlowRepository | None = None,
+        thinking: Thinking | None = None,
+        knowledge: Knowledge | None = None,
+        hearing: Callable[[MediaReference], Awaitable[str]] | None = None,
+        history_limit: int = 5,
+        max_text_chars: int = 4000,
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        self._admission = admission
+        self._conversations = conversations
+        self._texts = texts
+        self._flows = flows
+        self._thinking = thinking
+        self._knowledge = knowledge
+        self._hearing = hearing
+        self._history_limit = history_limit
+        self._max_text_chars = max_text_chars
+        self._clock = clock
+
+    async def answer(self, message: InboundMessage) -> Turn:
+        """Admit, understand, answer."""
+        trace = Trace(self._clock)
+        question = ""
+        reply = self._admission.refuse(message)
+        trace.note("admit", "admitted" if reply is None else reply.by)
+        if reply is None:
+            question, reply = await self._understand(message, trace)
+        if reply is None:
+            reply = await self._answer(message, question, trace)
+        return build_turn(message, question, reply, tuple(trace.steps))
+
+    async def _understand(self, message: InboundMessage, trace: Trace) -> tuple[str, Reply | None]:
+        """The text to answer, or the reply that ends it here."""
+        text = message.text
+        if message.kind in ("voice", "audio") and message.media is not None and self._hearing is not None:
+            try:
+                text = await self._hearing(message.media)
+            except AudioError as error:
+                trace.note("understand", error.kind)
+                return "", Reply.refusal("audio", self._texts.unsupported(message.kind))
+        if len(text) > self._max_text_chars:
+            trace.note("understand", f"{len(text)} characters")
+            return "", Reply.refusal("too_long", self._texts.too_long(self._max_text_chars))
+        question = clean(text)
+        trace.note("understand", f"{message.kind}, {len(question)} characters")
+        if question or message.kind != "text":
+            return question, None
+        return "", Reply.refusal("empty", self._texts.empty)
+
+    async def _answer(self, message: InboundMessage, question: str, trace: Trace) -> Reply:
+        conversation = await self._conversations.load(message.chat, self._history_limit)
+        trace.note("remember", f"{len(conversation.history)} messages")
+        return (
+            self._from_keyword(question, trace)
+            or self._from_event(message, question, trace)
+            or await self._from_words(message, question, conversation, trace)
+        )
+
+    def _from_keyword(self, question: str, trace: Trace) -> Reply | None:
+        match = self._flows.match(question) if self._flows is not None and question else None
+        trace.note("keyword", "no match" if match is None else f"{match.flow.id} by {match.matched}")
+        return None if match is None else Reply.flow(match)
+
+    def _from_event(self, message: InboundMessage, question: str, trace: Trace) -> Reply | None:
+        """What a message without words is answered with: the flow of its kind, or that it cannot be used."""
+        if question:
+            return None
+        if (reply := self._event(message.kind, trace)) is not None:
+            return reply
+        return Reply.refusal("unsupported", self._texts.unsupported(message.kind))
+
+    async def _from_words(
+        self, message: InboundMessage, question: str, conversation: Conversation, trace: Trace
+    ) -> Reply:
+        """The model, else the knowledge, else that nothing was found; newcomers are welcomed before it."""
+        reply = await self._from_model(message, question, conversation, trace)
+        if reply is None and (passage := await self._from_knowledge(question, trace)) is not None:
+            reply = Reply.text("knowledge", passage.text)
+        if not conversation.history and (welcome := self._event("welcome", trace)) is not None:
+            return welcome if reply is None else replace(reply, says=(*welcome.says, *reply.says))
+        return reply or self._event("unknown", trace) or Reply.text("unknown", self._texts.unknown)
+
+    async def _from_model(
+        self, message: InboundMessage, question: str, conversation: Conversation, trace: Trace
+    ) -> Reply | None:
+        if self._thinking is None:
+            return None
+        passages = () if self._knowledge is None else await self._knowledge.context(question)
+        try:
+            text = await self._thinking.answer(message.chat, question, conversation.history, passages)
+        except CompletionError as error:
+            logger.warning("no answer from the model (%s): %s", error.kind, error)
+            trace.note("model", error.kind)
+            return None
+        trace.note("model", f"{len(passages)} passages")
+        return Reply.text("model", text)
+
+    async def _from_knowledge(self, question: str, trace: Trace) -> Passage | None:
+        if self._knowledge is None:
+            return None
+        passage = await self._knowledge.answer(question)
+        trace.note("knowledge", "nothing" if passage is None else f"{passage.title} ({passage.coverage:.0%})")
+        return passage
+
+    def _event(self, name: str, trace: Trace) -> Reply | None:
+        if self._flows is None or name not in TYPED_EVENTS:
+            return None
+        match = self._flows.event(cast(FlowEvent, name))
+        if match is None:
+            return None
+        trace.note("event", name)
+        return Reply.flow(match)

@@ -1,0 +1,120 @@
+"""Inbox, outbox and conversations in memory: for tests, tools and bots that may forget."""
+
+import asyncio
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from itertools import count
+
+from ..messages import ChatId, ChatMessage, Conversation, InboundMessage, OutboundMessage, Position, Turn
+from .ports import Conversations, OutboxEntry, SendOutcome
+
+MAX_PINNED = 3  # as many pinned rows as a window keeps by default
+
+
+class MemoryConversations:
+    """Conversations of the *max_chats* chats that wrote last, at most *max_rows* rows of each."""
+
+    def __init__(self, *, max_chats: int = 10_000, max_rows: int = 50) -> None:
+        self._max_chats = max_chats
+        self._max_rows = max_rows
+        self._chats: dict[ChatId, tuple[deque[ChatMessage], Position | None]] = {}
+
+    async def load(self, chat: ChatId, limit: int) -> Conversation:
+        rows, position = self._chats.get(chat, ((), None))
+        older, newest = list(rows)[: max(len(rows) - limit, 0)], list(rows)[max(len(rows) - limit, 0) :]
+        pinned = [row for row in older if row.pinned][-MAX_PINNED:]
+        return Conversation((*pinned, *newest), position)
+
+    async def record(self, turns: Sequence[Turn]) -> None:
+        for turn in turns:
+            rows = self._chats.pop(turn.chat)[0] if turn.chat in self._chats else deque(maxlen=self._max_rows)
+            rows.extend(turn.history)
+            self._chats[turn.chat] = (rows, turn.position)  # last in the order of the dict: the most recent
+        while len(self._chats) > self._max_chats:
+            del self._chats[next(iter(self._chats))]
+
+    async def delete(self, chat: ChatId) -> int:
+        rows, _ = self._chats.pop(chat, ((), None))
+        return len(rows)
+
+    async def export(self, chat: ChatId) -> Mapping[str, object]:
+        rows, position = self._chats.get(chat, ((), None))
+        return {
+            "chat": chat.reveal(),
+            "history": [asdict(row) for row in rows],
+            "position": None if position is None else asdict(position),
+        }
+
+
+class MemoryDelivery:
+    """A DeliveryStore that lives as long as the process.
+
+    Holds at most *max_pending* accepted messages and *max_pending_bytes* of their text; ``accept`` waits beyond that.
+    Remembers the last *max_remembered* message ids and outgoing keys. What turns leave behind goes to *conversations*.
+    """
+
+    def __init__(
+        self,
+        conversations: Conversations,
+        *,
+        max_pending: int = 10_000,
+        max_pending_bytes: int = 8 * 1024 * 1024,
+        max_remembered: int = 10_000,
+    ) -> None:
+        self._conversations = conversations
+        self._max_pending = max_pending
+        self._max_pending_bytes = max_pending_bytes
+        self._inbound_ids = _Recent(max_remembered)
+        self._outgoing_keys = _Recent(max_remembered)
+        self._pending: dict[str, int] = {}
+        self._pending_bytes = 0
+        self._room = asyncio.Event()
+        self._entries = count(1)
+
+    async def accept(self, messages: Sequence[InboundMessage]) -> Sequence[InboundMessage]:
+        accepted = []
+        for message in messages:
+            while self._full():
+                self._room.clear()
+                await self._room.wait()
+            if message.id not in self._pending and self._inbound_ids.add(message.id):
+                self._pending[message.id] = size = len(message.text)
+                self._pending_bytes += size
+                accepted.append(message)
+        return accepted
+
+    async def commit(self, turns: Sequence[Turn]) -> Sequence[OutboxEntry]:
+        open_turns = [turn for turn in turns if any(id in self._pending for id in turn.inbound)]
+        await self._conversations.record([turn for turn in open_turns if turn.outcome != "skipped"])
+        for turn in open_turns:
+            for id in turn.inbound:
+                self._pending_bytes -= self._pending.pop(id, 0)
+        self._room.set()
+        return await self.post([message for turn in open_turns for message in turn.outgoing])
+
+    async def post(self, messages: Sequence[OutboundMessage]) -> Sequence[OutboxEntry]:
+        return [OutboxEntry(next(self._entries), m) for m in messages if self._outgoing_keys.add(m.key)]
+
+    async def settle(self, outcomes: Mapping[int, SendOutcome]) -> None:
+        """Nothing to do: an entry lives in the lane that sends it."""
+
+    def _full(self) -> bool:
+        return len(self._pending) >= self._max_pending or self._pending_bytes >= self._max_pending_bytes
+
+
+class _Recent:
+    """A set of the last *limit* texts that were added."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._known: dict[str, None] = {}
+
+    def add(self, text: str) -> bool:
+        """Add *text*; False when it was known."""
+        if text in self._known:
+            return False
+        self._known[text] = None
+        if len(self._known) > self._limit:
+            del self._known[next(iter(self._known))]
+        return True
