@@ -41,11 +41,13 @@ class Customers:
         self._next: dict[ChatId, int] = defaultdict(int)
         self._n_chats = n_chats
         self._sink: Sink | None = None
+        self.began = (0.0, 0.0)
         self.answered = 0
         self.out_of_order = 0
 
     async def open(self, sink: Sink) -> None:
         self._sink = sink
+        self.began = time.perf_counter(), time.process_time()
         sink(Opened())
         self._deliver()
 
@@ -83,9 +85,8 @@ async def _run(n_messages: int, n_chats: int, n_flows: int) -> dict[str, float]:
         conversations=MemoryConversations(),
         drain_s=600,
     )
-    wall, cpu = time.perf_counter(), time.process_time()
     await bot.run()
-    wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
+    wall, cpu = time.perf_counter() - customers.began[0], time.process_time() - customers.began[1]
     return {
         "per_s": n_messages / wall,
         "per_cpu_s": n_messages / cpu,

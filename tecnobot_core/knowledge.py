@@ -31,7 +31,7 @@ class Knowledge:
     ``min_coverage`` is the share of a question's words that a passage must hold to be an answer on its own.
     """
 
-    def __init__(self, store: KnowledgeStore, *, min_coverage: float = 0.5, max_question_chars: int = 500) -> None:
+    def __init__(self, store: KnowledgeStore, *, min_coverage: float = 0.55, max_question_chars: int = 500) -> None:
         if not 0 < min_coverage <= 1:
             raise ValueError(f"min_coverage must be above 0 and at most 1, not {min_coverage}")
         self._store = store

@@ -11,7 +11,7 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from tecnobot_core.adapters.chat_export import (
@@ -22,7 +22,9 @@ from tecnobot_core.adapters.chat_export import (
     ReplayTransport,
     Report,
 )
+from tecnobot_core.adapters.chat_export.content import read_content
 from tecnobot_core.adapters.chat_export.header import MARKS, read_header
+from tecnobot_core.adapters.chat_export.notices import is_signed_notice
 from tecnobot_core.adapters.chat_export.parser import MAX_MESSAGE_CHARS
 from tecnobot_core.connection.ports import DisconnectReason, Lost, Opened, TransportEvent
 from tecnobot_core.errors import ConfigurationError, TransportError
@@ -170,6 +172,10 @@ def test_an_ambiguous_file_is_read_day_first_and_says_so() -> None:
     ]
 
 
+def test_a_year_of_two_digits_never_comes_first() -> None:
+    assert read(dated("24-01-31", "24-02-01")).times == ["2031-01-24 10:00:00", "2001-02-24 10:00:00"]
+
+
 def test_dates_that_mean_the_same_either_way_need_no_note() -> None:
     assert read(dated("1/1/24", "2/2/24")).report.notes == []
 
@@ -209,6 +215,11 @@ def test_a_colon_in_a_text_is_no_name() -> None:
     assert chat.said == [("Ana", "nota: comprar"), ("Ana", "otra: vender"), ("Ana", "listo")]
 
 
+def test_one_message_without_the_colon_shows_that_it_is_not_in_the_name() -> None:
+    texts = ["nota: a", "nota: b", "nota: c", "hola"]
+    assert read(android(*(f"Ana: {text}" for text in texts))).said == [("Ana", text) for text in texts]
+
+
 def test_a_colon_in_a_name_is_told_by_all_its_messages_beginning_so() -> None:
     texts = ["hola", "precio: ¿cuánto?", "gracias"]
     chat = read(android(*(f"Taller: {who}: {text}" for text in texts for who in ("Ana", "Luis"))), me="Taller: Ana")
@@ -217,10 +228,11 @@ def test_a_colon_in_a_name_is_told_by_all_its_messages_beginning_so() -> None:
 
 
 def test_the_name_given_as_me_needs_no_evidence_for_its_colon() -> None:
-    chat = read(android("Sol: ventas: hola", "Ana: hola"), me="Sol: ventas")
+    chat = read(android("Sol: ventas: hola", "Ana: hola", "Sol: ventas:10"), me="Sol: ventas")
     assert [(m.sender, m.text, m.from_me) for m in chat.messages] == [
         ("Sol: ventas", "hola", True),
         ("Ana", "hola", False),
+        ("Sol", "ventas:10", False),
     ]
 
 
@@ -349,6 +361,10 @@ def test_ios_marks_what_nobody_typed_in_any_language() -> None:
     assert (chat.said, chat.report.system_lines) == ([("Ana", "hola")], 1)
 
 
+def test_android_sets_no_such_mark_so_there_it_is_somebodys() -> None:
+    assert read(android(f"Ana: {LRM}hola")).said == [("Ana", "hola")]
+
+
 @pytest.mark.parametrize(
     "words",
     [
@@ -375,6 +391,11 @@ def test_a_line_without_a_sender_that_is_no_known_notice_is_shown() -> None:
 def test_what_goes_on_below_a_notice_belongs_to_the_notice() -> None:
     chat = read(android("Ana: hola", "Los mensajes están cifrados de extremo a extremo.\nToca aquí"))
     assert (chat.said, chat.report.unreadable_lines) == ([("Ana", "hola")], 0)
+
+
+def test_what_goes_on_below_an_unreadable_line_is_unreadable_too() -> None:
+    chat = read(android("Ana salió", "texto sin remitente\ny más", "Ana: hola"))
+    assert [number for number, _ in chat.report.unreadable] == [2, 3]
 
 
 # Files and places
@@ -528,19 +549,35 @@ def test_a_long_line_is_cut_between_characters() -> None:
         assert chat.report.cut_chars == 50_000 + shift
 
 
+def count_and_measure(path: Path) -> tuple[int, int]:
+    """The number of messages, and the most bytes that reading them took."""
+    tracemalloc.start()
+    try:
+        export = ChatExport.open(path, me="Cliente 0")
+        n_messages = sum(1 for _ in export.messages())
+        return n_messages, tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
 def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
     path = tmp_path / "chat.txt"
     with path.open("w", encoding="utf-8") as file:
         for n in range(4_000):
             file.write(f"31/12/2024, 21:05 - Cliente {n % 50}: mensaje {n}: ¿cuánto cuesta?\n{'segunda línea ' * 50}\n")
         file.write(f"{'sin fin ' * 100}\n" * 5_000)
-    tracemalloc.start()
-    export = ChatExport.open(path, me="Cliente 0")
-    n_messages = sum(1 for _ in export.messages())
-    _, peak_bytes = tracemalloc.get_traced_memory()
-    tracemalloc.stop()
+    n_messages, peak_bytes = count_and_measure(path)
     assert n_messages == 4_000
     assert peak_bytes < 2**20 < path.stat().st_size / 5
+
+
+def test_memory_does_not_grow_with_what_goes_beyond_the_longest_message(tmp_path: Path) -> None:
+    path = tmp_path / "chat.txt"
+    peaks = []
+    for n_lines in (0, 50_000):
+        path.write_text(android("Cliente 0: " + "x" * MAX_MESSAGE_CHARS) + "\n" * n_lines, encoding="utf-8")
+        peaks.append(count_and_measure(path)[1])
+    assert peaks[1] - peaks[0] < 100_000
 
 
 # Who is the business
@@ -658,13 +695,16 @@ times = st.integers(1_262_304_000, int(LAST.timestamp())).map(lambda s: datetime
 spoken = st.lists(st.tuples(times, st.sampled_from(NAMES), texts), min_size=1, max_size=20)
 
 
+@settings(deadline=None)
 @given(styles, spoken)
 def test_what_is_written_in_any_form_is_read_back(style: Style, messages: list[tuple[datetime, str, str]]) -> None:
     if style.clock == 0:
         messages = [(t.replace(second=0), name, text) for t, name, text in messages]
     messages = sorted(messages, key=lambda message: message[0])
     messages.append((LAST, "Ana", "una fecha clara"))
-    assume(not any(read_header(style.form, line) for _, _, text in messages for line in text.split("\n")))
+    for _, name, text in messages:
+        assume(not any(read_header(style.form, line) for line in text.split("\n")))
+        assume(read_content(text) == ("text", text, "") and not is_signed_notice(name, text))
     chat = read(style.write(messages), me="Ana")
     assert (chat.export.form, chat.export.date_order) == (style.form, style.order)
     expected = [(t.timestamp(), name, text) for t, name, text in messages]
@@ -686,6 +726,7 @@ assembled = st.lists(st.one_of(fragments, st.text(max_size=5))).map(
 )
 
 
+@settings(deadline=None)
 @given(st.one_of(st.binary(), assembled), st.sampled_from([None, "Ana", "Sol", "Sol: ventas"]))
 def test_no_file_raises_anything_but_the_documented_error(data: bytes, me: str | None) -> None:
     try:
@@ -823,10 +864,11 @@ async def test_answers_are_heard_and_counted_while_open_and_refused_otherwise(
     answers: list[OutboundMessage] = []
     replay = ReplayTransport(make("Ana: hola"), on_answer=answers.append)
     answer = OutboundMessage(chat=ChatId("export:Ana"), key="1", text="hola")
-    for use in (lambda: replay.send(answer), replay.ping):
-        with pytest.raises(TransportError) as caught:
-            await use()
-        assert caught.value.sent == "no"
+    with pytest.raises(TransportError) as caught:
+        await replay.send(answer)
+    assert caught.value.sent == "no"
+    with pytest.raises(TransportError):
+        await replay.ping()
     await replay.open(lambda event: None)
     await replay.ping()
     await replay.send(answer)

@@ -2,6 +2,7 @@
 
 import logging
 import time
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from contextlib import AsyncExitStack
 
@@ -74,7 +75,7 @@ class Bot:
         self._conversations = conversations or MemoryConversations()
         self._typing = connection.transport if isinstance(connection.transport, ShowsTyping) else None
         self._tasks = Tasks("bot", on_failure=self.events.task_failed)
-        self._apologised: dict[ChatId, None] = {}
+        self._apologised: OrderedDict[ChatId, None] = OrderedDict()
         self._pipeline = Pipeline(
             admission=Admission(
                 texts,
@@ -171,6 +172,6 @@ class Bot:
             return build_turn(message, "", Reply.silence("error", "failed"))
         self._apologised[message.chat] = None
         if len(self._apologised) > MAX_APOLOGISED:
-            del self._apologised[next(iter(self._apologised))]
+            self._apologised.popitem(last=False)
         apology = Reply("error", Reply.text("error", self._texts.apology).says, "failed", remembered=False)
         return build_turn(message, "", apology)

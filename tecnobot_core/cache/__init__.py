@@ -3,6 +3,7 @@
 import asyncio
 import pickle
 import time
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -63,7 +64,7 @@ class HybridCache(BaseCache):  # type: ignore[misc]  # aiocache has no annotatio
         self._max_bytes = max_bytes
         self._policies = policies
         self._clock = clock
-        self._entries: dict[str, _Entry] = {}
+        self._entries: OrderedDict[str, _Entry] = OrderedDict()  # least recently used first
         self._used_bytes = 0
         self._flights: dict[str, asyncio.Future[Any]] = {}
 
@@ -129,7 +130,7 @@ class HybridCache(BaseCache):  # type: ignore[misc]  # aiocache has no annotatio
         if entry.expires_at is not None and entry.expires_at <= self._clock():
             self._drop(key)
             return None
-        self._entries[key] = self._entries.pop(key)  # last in the order of the dict: the most recently used
+        self._entries.move_to_end(key)
         return entry
 
     def _put(self, key: str, value: Any, ttl_s: float | None) -> None:

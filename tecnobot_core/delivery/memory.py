@@ -1,7 +1,7 @@
 """Inbox, outbox and conversations in memory: for tests, tools and bots that may forget."""
 
 import asyncio
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from itertools import count
@@ -18,7 +18,8 @@ class MemoryConversations:
     def __init__(self, *, max_chats: int = 10_000, max_rows: int = 50) -> None:
         self._max_chats = max_chats
         self._max_rows = max_rows
-        self._chats: dict[ChatId, tuple[deque[ChatMessage], Position | None]] = {}
+        # Not a dict: dropping the first key of one again and again walks over all that were dropped before.
+        self._chats: OrderedDict[ChatId, tuple[deque[ChatMessage], Position | None]] = OrderedDict()
 
     async def load(self, chat: ChatId, limit: int) -> Conversation:
         rows, position = self._chats.get(chat, ((), None))
@@ -30,9 +31,9 @@ class MemoryConversations:
         for turn in turns:
             rows = self._chats.pop(turn.chat)[0] if turn.chat in self._chats else deque(maxlen=self._max_rows)
             rows.extend(turn.history)
-            self._chats[turn.chat] = (rows, turn.position)  # last in the order of the dict: the most recent
+            self._chats[turn.chat] = (rows, turn.position)  # at the end: the most recent
         while len(self._chats) > self._max_chats:
-            del self._chats[next(iter(self._chats))]
+            self._chats.popitem(last=False)
 
     async def delete(self, chat: ChatId) -> int:
         rows, _ = self._chats.pop(chat, ((), None))
@@ -51,7 +52,7 @@ class MemoryDelivery:
     """A DeliveryStore that lives as long as the process.
 
     Holds at most *max_pending* accepted messages and *max_pending_bytes* of their text; ``accept`` waits beyond that.
-    Remembers the last *max_remembered* message ids and outgoing keys. What turns leave behind goes to *conversations*.
+    Remembers at least the last *max_remembered* message ids and outgoing keys. What turns leave behind goes to *conversations*.
     """
 
     def __init__(
@@ -60,7 +61,7 @@ class MemoryDelivery:
         *,
         max_pending: int = 10_000,
         max_pending_bytes: int = 8 * 1024 * 1024,
-        max_remembered: int = 10_000,
+        max_remembered: int = 4_000,
     ) -> None:
         self._conversations = conversations
         self._max_pending = max_pending
@@ -104,17 +105,19 @@ class MemoryDelivery:
 
 
 class _Recent:
-    """A set of the last *limit* texts that were added."""
+    """A set of at least the last *limit* texts that were added, at most twice as many."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._known: dict[str, None] = {}
+        self._young: set[str] = set()
+        self._old: set[str] = set()
 
     def add(self, text: str) -> bool:
         """Add *text*; False when it was known."""
-        if text in self._known:
+        if text in self._young or text in self._old:
             return False
-        self._known[text] = None
-        if len(self._known) > self._limit:
-            del self._known[next(iter(self._known))]
+        self._young.add(text)
+        if len(self._young) >= self._limit:
+            # Dropped as a whole: a set from which texts leave one by one grows by the gaps that they leave.
+            self._old, self._young = self._young, set()
         return True

@@ -13,8 +13,8 @@ MAX_CHARS = 2_000  # 40 words of 50 characters; folding costs time for each char
 class MatchIndex:
     """The flows of a chatbot, arranged for matching. Never changes: to change flows, build another and swap.
 
-    A message that is, as a whole, a keyword finds its flow first; else the keyword of most words that occurs in it as
-    a run of whole words. Among equals the higher ``priority`` wins, then the smaller ``id``.
+    A message that is an "exact" keyword finds its flow first; else the "word" keyword of most words that occurs in the
+    message as a run of whole words. Among equals the higher ``priority`` wins, then the smaller ``id``.
     """
 
     def __init__(self, flows: Iterable[Flow] = ()) -> None:
@@ -32,7 +32,7 @@ class MatchIndex:
             folded, found = fold(keyword.text), FlowMatch(flow, keyword.text)
             if keyword.kind == "word":
                 self._words.setdefault(folded, found)
-            elif folded not in self._words:
+            else:
                 self._exact.setdefault(folded, found)
         if flow.event is not None:
             self._events.setdefault(flow.event, FlowMatch(flow, flow.event))

@@ -81,7 +81,9 @@ class Flow:
         stored: dict[str, object] = {"say": [{"text": s.text, "buttons": list(s.buttons)} for s in self.steps]}
         if self.event is not None:
             stored["event"] = self.event
-        if exact := [keyword.text for keyword in self.keywords if keyword.kind == "exact"]:
+        # A text that is both is found in more messages as words, so that is what is kept of it.
+        words = {keyword.text for keyword in self.keywords if keyword.kind == "word"}
+        if exact := [keyword.text for keyword in self.keywords if keyword.text not in words]:
             stored["exact"] = exact
         return stored
 

@@ -3,7 +3,7 @@
 import asyncio
 import shutil
 from collections import defaultdict
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Coroutine, Sequence
 
 import pytest
 import pytest_asyncio
@@ -109,7 +109,7 @@ class ScriptedBot:
         self.events.publish(TurnCommitted(turn, 0.0124))
         await self.chat.send(reply)
 
-    def _run(self, work: "asyncio.coroutines.Coroutine[None, None, None]") -> None:
+    def _run(self, work: Coroutine[None, None, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)

@@ -294,10 +294,10 @@ async def test_a_token_is_asked_for_kept_in_the_tab_and_taken_from_the_address(
     page = await context.new_page()
     async with WebServer(chat=bot.chat, metrics={}, ready=lambda: (), port=0, token=TOKEN) as server:
         await page.goto(server.url)
-        await page.get_by_label("Token").fill("wrong")
+        await page.get_by_role("textbox", name="Token").fill("wrong")
         await page.keyboard.press("Enter")
         await expect(page.get_by_role("alert")).to_have_text("That is not the token.")
-        await page.get_by_label("Token").fill(TOKEN)
+        await page.get_by_role("textbox", name="Token").fill(TOKEN)
         await page.keyboard.press("Enter")
         await expect(page.get_by_role("dialog")).to_be_hidden()
         await say(column(page), "hello")

@@ -4,6 +4,7 @@ import re
 from dataclasses import dataclass, field
 from datetime import date, datetime, tzinfo
 from enum import StrEnum
+from functools import lru_cache
 from typing import NamedTuple
 
 # Left-to-right and right-to-left marks, embeddings and isolates: WhatsApp puts them around names, numbers and notices.
@@ -56,6 +57,7 @@ def read_header(form: Form, text: str) -> Header | None:
     return Header((first, second, third), int(hour), int(minute), int(seconds or 0), half.lower() if half else "", rest)
 
 
+@lru_cache(maxsize=256)
 def read_date(order: DateOrder, written: tuple[str, str, str]) -> date | None:
     """The date that *written* means under *order*; None when it means none."""
     if order is DateOrder.YEAR_FIRST:

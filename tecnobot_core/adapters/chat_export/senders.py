@@ -2,6 +2,7 @@
 behind it."""
 
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from .header import MARKS
 
@@ -15,8 +16,14 @@ _DROP_MARKS = {ord(mark): None for mark in MARKS} | {0xA0: " ", 0x202F: " "}
 
 
 def clean_name(written: str) -> str:
-    """A name without direction marks and with ordinary spaces."""
-    return (written if written.isascii() else written.translate(_DROP_MARKS)).strip()
+    """A name without direction marks and with ordinary spaces; empty when it is too long for one."""
+    name = _without_marks(written) if len(written) <= 2 * MAX_NAME_CHARS else ""
+    return name if len(name) <= MAX_NAME_CHARS else ""
+
+
+@lru_cache(maxsize=1024)
+def _without_marks(name: str) -> str:
+    return name.translate(_DROP_MARKS).strip()
 
 
 def _split(rest: str) -> list[str]:
@@ -63,7 +70,7 @@ class Senders:
         """Weigh what stands behind the header of one line."""
         name, *parts = _split(rest)
         name = clean_name(name)
-        if not parts or not name or len(name) > MAX_NAME_CHARS:
+        if not parts or not name:
             return
         beginning = self._names.get(name)
         if beginning is None:
@@ -86,7 +93,7 @@ class Senders:
             return me, of_me
         name, *parts = _split(rest)
         cleaned = clean_name(name)
-        if not parts or not cleaned or len(cleaned) > MAX_NAME_CHARS:
+        if not parts or not cleaned:
             return None
         n_raw = len(name)
         beginning = self._names.get(cleaned)

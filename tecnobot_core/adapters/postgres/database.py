@@ -28,7 +28,6 @@ Connection: TypeAlias = "asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
 RawConnection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 
 _CONNECT_TIMEOUT_S = 10.0
-_CLOSE_TIMEOUT_S = 2.0  # a program that stops does not wait longer for its last statements
 # What is certain to be an address. Anything else may be a password in the wrong place, and is not printed.
 _ADDRESS = re.compile(r"postgres(?:ql)?://(?:[^/?#@]*@)?([\w.-]*(?::\d+)?(?:/[\w.-]*)?)(?:\?[^@]*)?")
 
@@ -51,6 +50,7 @@ class Database:
         acquire_timeout_s: float = 5.0,
         command_timeout_s: float = 15.0,
         open_timeout_s: float | None = 60.0,
+        close_timeout_s: float = 2.0,
         statement_cache_size: int = 100,
         application_name: str = "tecnobot",
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
@@ -59,6 +59,7 @@ class Database:
         self._max_size = max_size
         self._acquire_timeout_s = acquire_timeout_s
         self._open_timeout_s = open_timeout_s
+        self._close_timeout_s = close_timeout_s
         self._sleep = sleep
         self._options: dict[str, Any] = {
             "min_size": min_size,
@@ -100,12 +101,12 @@ class Database:
         await self.aclose()
 
     async def aclose(self) -> None:
-        """Close all connections; statements that still run after two seconds are cut off. May be called twice."""
+        """Close all connections; statements that run longer than *close_timeout_s* are cut off. May be called twice."""
         pool, self._pool = self._pool, None
         if pool is None:
             return
         try:
-            async with asyncio.timeout(_CLOSE_TIMEOUT_S):
+            async with asyncio.timeout(self._close_timeout_s):
                 await pool.close()
         except FOREIGN:
             pool.terminate()

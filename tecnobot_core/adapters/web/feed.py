@@ -1,6 +1,7 @@
 """What the page is told: one bounded log, read by every open stream at its own pace."""
 
 import asyncio
+import re
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -56,7 +57,7 @@ class Feed:
     def position_of(self, seen_id: str) -> int | None:
         """Where to go on after *seen_id*; None when that is unknown here or too long ago."""
         epoch, _, number = seen_id.rpartition("-")
-        if epoch != self._epoch or not number.isdecimal() or len(number) > 18:
+        if epoch != self._epoch or not re.fullmatch(r"[0-9]{1,18}", number):
             return None
         position = int(number)
         return position if self.start <= position <= self._end else None

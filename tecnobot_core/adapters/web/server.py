@@ -20,7 +20,7 @@ except ModuleNotFoundError as error:
     raise MissingDependencyError("uvicorn", extra="web") from error
 
 _LOOPBACK_NAMES = ("localhost", "127.0.0.1", "::1")
-_GRACE_S = 0.5
+_GRACE_S = 0.4
 
 
 class WebServer:
@@ -75,7 +75,7 @@ class WebServer:
         await self.aclose()
 
     async def aclose(self) -> None:
-        """Stop listening, end the streams, and cut the connections that are still there after half a second."""
+        """Stop listening, end the streams, and cut the connections that are still there soon after."""
         if not self._url:
             return
         self._url = ""

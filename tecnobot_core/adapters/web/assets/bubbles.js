@@ -1,7 +1,7 @@
 // One message as a bubble. Text only ever becomes text nodes.
 
 const PROGRESS = ["sending", "retrying", "refused", "delivered", "handled"];
-const COLLAPSE_ABOVE = 1200;
+const COLLAPSE_ABOVE = 800;
 const FORMAT_BELOW = 10_000;
 const MARKS = { "*": "strong", _: "em", "~": "s", "`": "code" };
 const INLINE = /(?<link>https?:\/\/[^\s<>"']+[^\s<>"'.,;:!?)\]}])|(?<![\p{L}\p{N}])(?<mark>[*_~`])(?=\S)(?<inside>(?:(?!\k<mark>)[^\n])+)(?<=\S)\k<mark>(?![\p{L}\p{N}])/gu;

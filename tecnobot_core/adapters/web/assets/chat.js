@@ -1,7 +1,7 @@
 // The page: chats side by side, one of them in front, and the line they share.
 
 const MAX_CHATS = 12;
-const narrow = matchMedia("(max-width: 760px)");
+const narrow = matchMedia("(max-width: 920px)"); // as in the style: the panel lies over the chats
 
 class Page {
   #columns = new Map();
@@ -31,7 +31,8 @@ class Page {
     if (!narrow.matches) this.#front.input.focus();
     this.#follow({ fresh: true });
     addEventListener("online", () => this.#nudge());
-    addEventListener("offline", () => this.#onState("offline"));
+    // Whether this server is out of reach too, only a new stream can tell: it may be on this machine.
+    addEventListener("offline", () => this.#follow());
     addEventListener("visibilitychange", () => document.hidden || this.#nudge());
     addEventListener("storage", (event) => event.key === "tecnobot.chats" && this.#onChatsElsewhere());
     addEventListener("keydown", (event) => event.key === "Escape" && narrow.matches && this.#hidePanel());

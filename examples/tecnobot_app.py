@@ -1,0 +1,260 @@
+"""TecnoBot, whole: every part, wired. Each line can be replaced; the comments say by what.
+
+    scripts/run                          a web chat page on this machine
+    scripts/run chat                     in the terminal
+    scripts/run replay FILE [--me NAME]  a WhatsApp chat export, or a text file of one message a line
+"""
+
+import argparse
+import asyncio
+import resource
+import sys
+import tomllib
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+from tqdm import tqdm
+
+from tecnobot_core import (
+    Bot,
+    CachePolicy,
+    ConnectionManager,
+    EventBus,
+    FlowRepository,
+    HistoryWindow,
+    HybridCache,
+    Knowledge,
+    MemoryManager,
+    RateLimiter,
+    Settings,
+    TecnobotError,
+    configure_logging,
+)
+from tecnobot_core.adapters.chat_export import ChatExport, ReplayTransport
+from tecnobot_core.adapters.console import ConsoleTransport
+from tecnobot_core.adapters.embedded_postgres import EmbeddedPostgres
+from tecnobot_core.adapters.postgres import (
+    Database,
+    PostgresConversations,
+    PostgresFlowStore,
+    PostgresKnowledge,
+    ensure_chatbot,
+    migrate,
+)
+from tecnobot_core.adapters.web import WebChat, WebServer
+from tecnobot_core.bot import texts
+from tecnobot_core.cache import DEFAULT_POLICIES
+from tecnobot_core.completion import ChatModel
+from tecnobot_core.connection import Transport
+from tecnobot_core.flows import Flow
+from tecnobot_core.knowledge import Passage
+from tecnobot_core.messages import ChatId, ChatMessage, Turn
+from tecnobot_core.tasks import stop_signals
+from tecnobot_core.testing import ReplayReport
+
+DEMO = Path(__file__).parent / "data" / "demo_shop.toml"
+
+
+class TecnoBot:
+    """The parts that every way of running shares, opened in *stack*."""
+
+    def __init__(self, settings: Settings, stack: AsyncExitStack) -> None:
+        self.settings = settings
+        self.stack = stack
+        self.shop = tomllib.loads(DEMO.read_text("utf-8"))
+        self.chatbot_id: str = self.shop["shop"]["id"]
+        self.events = EventBus()
+
+    async def open(self) -> None:
+        """Database, schema, demo business."""
+        self.database = await self._open_database()
+        await migrate(self.database)
+        # Or MemoryConversations(): forgets at the end, needs no database.
+        self.conversations = PostgresConversations(self.database, self.chatbot_id)
+        # Or MemoryFlowStore([...]) with flows written in Python.
+        self.flow_store = PostgresFlowStore(self.database)
+        # Or anything with `search(question, limit)`.
+        self.knowledge_store = PostgresKnowledge(self.database, self.chatbot_id, self.shop["shop"]["language"])
+        await self._load_demo_if_empty()
+
+    def bot(self, transport: Transport, *, drain_s: float = 2.0) -> Bot:
+        """A bot over *transport*. Everything but the connection may be left out."""
+        settings = self.settings
+        self.connection = ConnectionManager(
+            transport,
+            base_delay_s=settings.reconnect_base_s,
+            max_delay_s=settings.reconnect_max_s,
+            max_attempts=settings.reconnect_max_attempts,
+            heartbeat_s=settings.heartbeat_s,
+            events=self.events,
+        )
+        self.memory = MemoryManager(
+            settings.memory_limit_bytes,
+            warning=settings.memory_warning,
+            critical=settings.memory_critical,
+            events=self.events,
+        )
+        ttls = {name: CachePolicy(ttl_s) for name, ttl_s in settings.cache_ttl_s.items() if name not in DEFAULT_POLICIES}
+        policies = {
+            name: CachePolicy(settings.cache_ttl_s.get(name, policy.ttl_s), policy.scope)
+            for name, policy in DEFAULT_POLICIES.items()
+        }
+        return Bot(
+            self.connection,
+            flows=FlowRepository(self.flow_store, self.chatbot_id, events=self.events),
+            knowledge=Knowledge(self.knowledge_store),
+            model=self._model(),
+            conversations=self.conversations,
+            window=HistoryWindow(settings.max_chat_history),
+            rate_limiter=RateLimiter(settings.rate_limit_max_messages, settings.rate_limit_cooldown_s),
+            memory=self.memory,
+            cache=HybridCache(settings.cache_max_bytes, policies={**policies, **ttls}),
+            texts=texts.for_language(self.shop["shop"]["language"]),
+            prompt=self.shop["shop"]["prompt"],
+            events=self.events,
+            drain_s=drain_s,
+        )
+
+    async def history(self, chat: ChatId) -> Sequence[ChatMessage]:
+        """What a page that is loaded again shows."""
+        return (await self.conversations.load(chat, 100)).history
+
+    def _model(self) -> ChatModel | None:
+        # Or anything with `complete(messages)`. Without a model, flows and knowledge answer.
+        if not self.settings.openai_model:
+            return None
+        from tecnobot_core.adapters.openai import OpenAIChat  # noqa: PLC0415  # the extra is needed only here
+
+        return OpenAIChat(
+            self.settings.openai_model,
+            api_key=self.settings.openai_api_key.reveal(),
+            base_url=self.settings.openai_base_url,
+        )
+
+    async def _open_database(self) -> Database:
+        settings = self.settings
+        url = settings.database_url.reveal()
+        if not url:
+            server = EmbeddedPostgres(settings.data_dir / "postgres", bin_dir=settings.postgres_bin_dir)
+            url = (await self.stack.enter_async_context(server)).dsn
+        return await self.stack.enter_async_context(
+            Database(url, min_size=settings.db_pool_min, max_size=settings.db_pool_max, idle_s=settings.db_pool_idle_s)
+        )
+
+    async def _load_demo_if_empty(self) -> None:
+        shop = self.shop["shop"]
+        await ensure_chatbot(self.database, self.chatbot_id, name=shop["name"], language=shop["language"])
+        flows, _ = await self.flow_store.load(self.chatbot_id)
+        if not flows:
+            for row in self.shop["flow"]:
+                response = {name: row[name] for name in ("say", "event", "exact") if name in row}
+                flow = Flow.from_stored(row["id"], row["keywords"], response, row.get("priority", 0))
+                await self.flow_store.put(self.chatbot_id, flow)
+        if not await self.knowledge_store.count():
+            await self.knowledge_store.replace([Passage(row["title"], row["text"]) for row in self.shop["knowledge"]])
+
+
+async def serve(app: TecnoBot) -> None:
+    """The web chat page, until a signal."""
+    settings = app.settings
+    page = WebChat(app.history)  # Or the WhatsApp transport, when it comes.
+    page.watch(app.events)
+    bot = app.bot(page)
+
+    def not_ready() -> Sequence[str]:
+        state = app.connection.status().state
+        return () if state == "connected" else (f"the connection is {state}",)
+
+    server = WebServer(
+        chat=page,
+        metrics={"memory": lambda: app.memory.statistics(), "connection": lambda: app.connection.status()},
+        ready=not_ready,
+        host=settings.web_host,
+        port=settings.web_port,
+        token=settings.web_token.reveal(),
+        metrics_token=settings.metrics_token.reveal(),
+    )
+    async with server, stop_signals(bot.stop):
+        print(f"TecnoBot answers at {server.url}/  (Ctrl-C ends it)", flush=True)
+        await bot.run()
+
+
+async def chat(app: TecnoBot) -> None:
+    """The terminal, until the end of the input or a signal."""
+    bot = app.bot(ConsoleTransport())
+    print(f"{app.shop['shop']['name']}: escribe un mensaje (Ctrl-D termina)")
+    async with stop_signals(bot.stop):
+        await bot.run()
+
+
+async def replay(app: TecnoBot, file: Path, me: str | None) -> None:
+    """A conversation file through the bot; prints each answer and what became of all messages."""
+    export = ChatExport.open(file, me=me)
+    # Chats of their own, which are removed at the end: a replay leaves the real ones as they are.
+    prefix = f"replay:{file.name}:"
+    transport = ReplayTransport(export, prefix=prefix)
+    bot = app.bot(transport, drain_s=600)
+    chats: set[ChatId] = set()
+    with tqdm(total=transport.total, unit=" messages") as bar:
+
+        def show(turn: Turn) -> None:
+            chats.add(turn.chat)
+            asked = turn.history[0].content if turn.history else "…"
+            answers = " / ".join(message.text for message in turn.outgoing) or turn.outcome
+            tqdm.write(f"{turn.chat.reveal().removeprefix(prefix)}: {asked}\n  [{turn.answered_by}] {answers}")
+            bar.update(len(turn.inbound))
+
+        report = ReplayReport(app.events, on_turn=show)
+        async with stop_signals(bot.stop):
+            await bot.run()
+    for address in chats:
+        await bot.delete_chat(address)
+    found = report.summary()
+    print(f"\nmessages      {found.messages} in {found.chats} chats, {export.report.unreadable_lines} lines unreadable")
+    for line_number, line in export.report.unreadable:
+        print(f"  line {line_number}: {line}")
+    print("answered by   " + ", ".join(f"{by} {count}" for by, count in found.by.items()))
+    print(f"lost          {found.lost}\nout of order  {found.out_of_order}")
+    print(f"time          p50 {found.p50_ms:.1f} ms, p99 {found.p99_ms:.1f} ms")
+    print(f"peak RSS      {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MiB")
+
+
+async def run(arguments: argparse.Namespace) -> None:
+    """Open the parts, run, and close whatever was opened."""
+    settings = Settings.from_env()
+    task = asyncio.current_task()
+    assert task is not None
+    with configure_logging(settings):
+        async with stop_signals(task.cancel), AsyncExitStack() as stack:
+            app = TecnoBot(settings, stack)
+            await app.open()
+            match arguments.command:
+                case "chat":
+                    await chat(app)
+                case "replay":
+                    await replay(app, arguments.file, arguments.me)
+                case _:
+                    await serve(app)
+
+
+def main() -> int:
+    """Read the command line; errors that the user can mend are one line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(dest="command")
+    commands.add_parser("chat", help="talk in the terminal")
+    replaying = commands.add_parser("replay", help="feed a conversation file through the bot")
+    replaying.add_argument("file", type=Path)
+    replaying.add_argument("--me", help="the sender who was the business")
+    try:
+        asyncio.run(run(parser.parse_args()))
+    except (TecnobotError, OSError) as error:
+        print(f"tecnobot: {error}", file=sys.stderr)
+        return 2
+    except (asyncio.CancelledError, KeyboardInterrupt):
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,47 @@
+"""What the supervisor itself asks of its server, through asyncpg."""
+
+from pathlib import Path
+from urllib.parse import quote
+
+from ...errors import MissingDependencyError
+from .options import PORT, USER
+
+try:
+    import asyncpg
+except ModuleNotFoundError as error:
+    raise MissingDependencyError("asyncpg", extra="embedded") from error
+
+DATABASE = "tecnobot"
+
+_CONNECT_TIMEOUT_S = 5.0
+
+DatabaseError = asyncpg.PostgresError
+
+
+def dsn(sockets: Path, database: str = DATABASE) -> str:
+    """The URL of *database*, whose server has its socket in *sockets*."""
+    return f"postgresql://{USER}@/{database}?host={quote(str(sockets))}&port={PORT}"
+
+
+async def lets_in(url: str) -> bool:
+    """Whether one can connect; no while the server starts, stops or is away, and while the database is not made."""
+    try:
+        connection = await asyncpg.connect(url, timeout=_CONNECT_TIMEOUT_S)
+        await connection.close(timeout=_CONNECT_TIMEOUT_S)
+    except asyncpg.TooManyConnectionsError:
+        return True
+    except (OSError, asyncpg.PostgresConnectionError, asyncpg.OperatorInterventionError):
+        return False
+    except asyncpg.InvalidCatalogNameError:
+        return False
+    return True
+
+
+async def ensure_database(sockets: Path) -> None:
+    """Make the database ``tecnobot`` where it is missing."""
+    connection = await asyncpg.connect(dsn(sockets, "postgres"), timeout=_CONNECT_TIMEOUT_S)  # which initdb makes
+    try:
+        if not await connection.fetchval("SELECT true FROM pg_database WHERE datname = $1", DATABASE):
+            await connection.execute(f"CREATE DATABASE {DATABASE}")
+    finally:
+        await connection.close()

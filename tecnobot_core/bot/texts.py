@@ -1,0 +1,102 @@
+"""What the bot says of its own accord, when no flow, model or paragraph speaks for it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import ceil
+
+from ..errors import ConfigurationError
+from ..messages import MessageKind
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Texts:
+    """The bot's own sentences, in one language.
+
+    ``wait`` holds a place ``{time}``, ``shorten`` ``{limit}`` and ``cannot_open`` ``{kind}``. ``second`` and
+    ``seconds`` are what is put for ``{time}``, with a place ``{count}``. ``kinds`` names the kinds of messages as
+    ``cannot_open`` needs them; a kind without a name takes that of "unknown".
+    """
+
+    unknown: str
+    apology: str
+    empty: str
+    busy: str
+    wait: str
+    second: str
+    seconds: str
+    shorten: str
+    cannot_open: str
+    kinds: Mapping[MessageKind, str]
+
+    def slow_down(self, wait_s: float) -> str:
+        """Asks to wait; whole seconds, rounded up, at least one."""
+        count = max(1, ceil(wait_s))
+        return self.wait.format(time=(self.second if count == 1 else self.seconds).format(count=count))
+
+    def too_long(self, limit: int) -> str:
+        """Asks for a message of at most *limit* characters."""
+        return self.shorten.format(limit=limit)
+
+    def unsupported(self, kind: MessageKind) -> str:
+        """Says that a message of this *kind* cannot be used, and asks for words."""
+        return self.cannot_open.format(kind=self.kinds.get(kind, self.kinds["unknown"]))
+
+
+SPANISH = Texts(
+    unknown="Perdón, eso no lo sé 🙈 ¿Me lo preguntas con otras palabras?",
+    apology="Perdón, algo salió mal de mi lado. ¿Lo intentas otra vez en un momento?",
+    empty="Tu mensaje me llegó sin texto. ¿Me lo escribes otra vez?",
+    busy="Ahora mismo no puedo abrir archivos. ¿Me lo escribes con palabras, por favor?",
+    wait="Vas más rápido que yo 😅 Espera {time} y seguimos.",
+    second="1 segundo",
+    seconds="{count} segundos",
+    shorten="Ese mensaje es muy largo para mí. ¿Me lo resumes en {limit} caracteres o menos?",
+    cannot_open="Todavía no puedo abrir {kind}. ¿Me lo cuentas por escrito?",
+    kinds={
+        "voice": "notas de voz",
+        "audio": "audios",
+        "image": "imágenes",
+        "video": "videos",
+        "document": "documentos",
+        "sticker": "stickers",
+        "location": "ubicaciones",
+        "contact": "contactos",
+        "reaction": "reacciones",
+        "unknown": "ese tipo de mensaje",
+    },
+)
+
+ENGLISH = Texts(
+    unknown="Sorry, I don't know that one 🙈 Could you ask it in other words?",
+    apology="Sorry, something went wrong on my side. Could you try again in a moment?",
+    empty="Your message came without any text. Could you write it again?",
+    busy="I can't open files right now. Could you put it in words, please?",
+    wait="You are faster than I am 😅 Give me {time} and we go on.",
+    second="1 second",
+    seconds="{count} seconds",
+    shorten="That message is too long for me. Could you say it in at most {limit} characters?",
+    cannot_open="I can't open {kind} yet. Could you write it to me instead?",
+    kinds={
+        "voice": "voice notes",
+        "audio": "audio files",
+        "image": "images",
+        "video": "videos",
+        "document": "documents",
+        "sticker": "stickers",
+        "location": "locations",
+        "contact": "contacts",
+        "reaction": "reactions",
+        "unknown": "that kind of message",
+    },
+)
+
+_LANGUAGES = {"spanish": SPANISH, "es": SPANISH, "english": ENGLISH, "en": ENGLISH}
+
+
+def for_language(language: str) -> Texts:
+    """The texts of "spanish" ("es") or "english" ("en"); another name is a ConfigurationError, a ValueError."""
+    try:
+        return _LANGUAGES[language]
+    except KeyError:
+        known = ", ".join(_LANGUAGES)
+        raise ConfigurationError(f"there are no texts in the language {language!r}; there are: {known}") from None
