@@ -9,6 +9,7 @@ from itertools import count
 from typing import TextIO
 
 from ..connection import DisconnectReason, Lost, Opened, Sink
+from ..errors import TransportError
 from ..messages import ChatId, InboundMessage, OutboundMessage
 
 
@@ -37,6 +38,7 @@ class ConsoleTransport:
         self._unacknowledged: dict[str, InboundMessage] = {}
         self._sink: Sink | None = None
         self._reader: threading.Thread | None = None
+        self._ended = False
 
     async def open(self, sink: Sink) -> None:
         self._sink = sink
@@ -48,25 +50,30 @@ class ConsoleTransport:
             loop = asyncio.get_running_loop()
             self._reader = threading.Thread(target=self._read, args=(loop,), daemon=True, name="console")
             self._reader.start()
-        self._write_prompt()
+        self._write("")
 
     async def close(self) -> None:
         self._sink = None
 
     async def send(self, message: OutboundMessage) -> None:
+        self._check_open()
         choices = "".join(f"\n  {number}. {button}" for number, button in enumerate(message.buttons, 1))
-        self._output.write(f"\r{message.text}{choices}\n")
-        self._write_prompt()
+        self._write(f"{message.text}{choices}\n")
 
     async def ping(self) -> None:
-        """A terminal is always there."""
+        self._check_open()
 
     async def acknowledge(self, message_ids: Sequence[str]) -> None:
         for id in message_ids:
             self._unacknowledged.pop(id, None)
+        self._tell_end()
 
-    def _write_prompt(self) -> None:
-        self._output.write(self._prompt)
+    def _check_open(self) -> None:
+        if self._sink is None:
+            raise TransportError("the terminal is not open", reason=DisconnectReason.STOPPED)
+
+    def _write(self, text: str) -> None:
+        self._output.write(text + self._prompt)
         self._output.flush()
 
     def _read(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -82,7 +89,12 @@ class ConsoleTransport:
             self._sink(message)
 
     def _end(self) -> None:
-        if self._sink is not None:
+        self._ended = True
+        self._tell_end()
+
+    def _tell_end(self) -> None:
+        if self._ended and not self._unacknowledged and self._sink is not None:
+            self._ended = False
             self._sink(Lost(DisconnectReason.ENDED, "end of input", retryable=False))
 
 

@@ -179,8 +179,9 @@ def _read(response: Any) -> Completion:
 
 def _whole_sentences(text: str) -> str:
     """*text* up to its last line end or sentence end; the number before a list item ends no sentence."""
-    ends = re.finditer(r"^[ \t]*\d+\.|(?P<end>\n|[.!?…]+[\"'»”)\]]*(?=\s|\Z))", text, re.MULTILINE)
-    return text[: max((match.end("end") for match in ends), default=0)].rstrip()
+    found = re.finditer(r"^[ \t]*\d+\.|(?P<end>\n|[.!?…]+[\"'»”)\]]*(?=\s|\Z))", text, re.MULTILINE)
+    ends = [match.end() for match in found if match["end"]]
+    return text[: ends[-1]].rstrip() if ends else ""
 
 
 def _count(usage: object, name: str) -> int:

@@ -73,8 +73,7 @@ class FakeTransport:
         self._sink = None
 
     async def send(self, message: OutboundMessage) -> None:
-        if self._sink is None:
-            raise TransportError("the fake link is down", reason="network", sent="no")
+        self._check_open()
         _raise_next(self.send_errors)
         self.sent.append(message)
         self._sent_changed.set()
@@ -82,6 +81,7 @@ class FakeTransport:
             self.on_send(message)
 
     async def ping(self) -> None:
+        self._check_open()
         self.pings += 1
         _raise_next(self.ping_errors)
 
@@ -93,6 +93,10 @@ class FakeTransport:
 
     async def set_typing(self, chat: ChatId, typing: bool) -> None:
         self.typing.append((chat, typing))
+
+    def _check_open(self) -> None:
+        if self._sink is None:
+            raise TransportError("the fake link is down", reason=DisconnectReason.NETWORK)
 
     def _pump(self) -> None:
         while self._sink is not None and self._waiting and len(self._unacknowledged) < self._max_unacknowledged:

@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from playwright.async_api import BrowserContext, Locator, Page, expect
+from playwright.async_api import Browser, BrowserContext, Locator, Page, expect
 
 from tecnobot_core.adapters.web import WebServer
 from tecnobot_core.events import TurnCommitted
@@ -105,6 +105,22 @@ async def test_buttons_and_numbered_choices_answer_when_pressed(page: Page, bot:
     await expect(bubbles(chat, "assistant").first.locator("strong")).to_have_text("Prices")
 
 
+async def test_marks_and_links_are_shown_as_whatsapp_shows_them(page: Page, bot: ScriptedBot) -> None:
+    said = "*bold* _italic_ ~old~ `code` snake_case_name 2*3*4 https://example.com/a_b_c."
+    bot.replies["format"] = (said, ())
+    await say(column(page), "format")
+    shown = bubbles(column(page), "assistant")
+    elements = "element => [...element.children].map((child) => `${child.localName} ${child.textContent}`)"
+    assert await shown.evaluate(elements) == [
+        "strong bold",
+        "em italic",
+        "s old",
+        "code code",
+        "a https://example.com/a_b_c",
+    ]
+    await expect(shown.get_by_role("link")).to_have_attribute("rel", "noopener noreferrer nofollow")
+
+
 async def test_a_message_survives_a_bot_that_does_not_listen(page: Page, bot: ScriptedBot) -> None:
     await bot.chat.close()
     bot.chat._acknowledge_within_s = 0.05
@@ -117,6 +133,21 @@ async def test_a_message_survives_a_bot_that_does_not_listen(page: Page, bot: Sc
     await bot.start()
     await expect(bubbles(chat, "assistant")).to_have_text(["You said: are you there?", "You said: hello?"])
     assert [message.text for message in bot.received] == ["are you there?", "hello?"]
+
+
+async def test_messages_written_in_haste_are_sent_one_after_the_other(page: Page, bot: ScriptedBot) -> None:
+    posts: list[object] = []
+    page.on("request", lambda request: posts.append(request.post_data_json) if request.method == "POST" else None)
+    await bot.chat.close()
+    chat = column(page)
+    for text in ("one", "two", "three"):
+        await say(chat, text)
+    await expect(chat.get_by_role("img", name="Sending")).to_have_count(3)
+    assert len(posts) == 1
+    await bot.start()
+    await expect(bubbles(chat, "assistant")).to_have_text(["You said: one", "You said: two", "You said: three"])
+    assert [message.text for message in bot.received] == ["one", "two", "three"]
+    assert len(posts) == 3
 
 
 async def test_a_lost_server_is_said_and_what_was_missed_comes_when_it_is_back(
@@ -214,13 +245,20 @@ async def test_a_chat_is_removed_after_a_second_press(page: Page) -> None:
     await expect(page.locator(".column")).to_have_count(1)
 
 
-async def test_spanish_is_spoken_to_those_who_speak_it_and_on_request(page: Page, context: BrowserContext) -> None:
+async def test_the_language_changes_on_request_and_stays(page: Page) -> None:
     await page.get_by_role("button", name="Cambiar a español").click()
     await expect(page.get_by_role("button", name="Añadir chat")).to_be_visible()
     await expect(page.get_by_text("Conectado")).to_be_visible()
     await page.reload()
     await expect(page.get_by_role("textbox", name="Mensaje")).to_be_visible()
     assert await page.evaluate("document.documentElement.lang") == "es"
+
+
+async def test_a_spanish_browser_gets_the_page_in_spanish(browser: Browser, server: WebServer) -> None:
+    page = await browser.new_page(locale="es-AR")
+    await page.goto(server.url)
+    await expect(page.get_by_role("button", name="Añadir chat")).to_be_visible()
+    await page.close()
 
 
 @pytest.mark.parametrize(
@@ -280,6 +318,9 @@ async def test_a_phone_shows_one_chat_and_the_panel_over_it(page: Page) -> None:
     await outcome.click()
     panel = page.get_by_role("complementary", name="What the bot did")
     await expect(panel).to_be_visible()
+    hidden = column(page, "Chat 2").get_by_role("textbox", name="Message")
+    await hidden.focus()
+    await expect(hidden).not_to_be_focused()
     await page.keyboard.press("Escape")
     await expect(panel).to_be_hidden()
     await expect(outcome).to_be_focused()

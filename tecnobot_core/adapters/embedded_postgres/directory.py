@@ -137,7 +137,7 @@ class PrivateDirectory:
             return None
 
     def is_ready(self, pid: int) -> bool:
-        """Whether server *pid* wrote that it takes connections: the last line of its pid file, which pg_ctl reads too."""
+        """Whether server *pid* says that it takes connections, in the last line of its pid file, where pg_ctl looks."""
         try:
             lines = self._pid_file.read_text().splitlines()
         except FileNotFoundError:
