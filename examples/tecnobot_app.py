@@ -1,8 +1,8 @@
 """TecnoBot, whole: every part, wired. Each line can be replaced; the comments say by what.
 
-    scripts/run                          a web chat page on this machine
-    scripts/run chat                     in the terminal
-    scripts/run replay FILE [--me NAME]  a WhatsApp chat export, or a text file of one message a line
+scripts/run                          a web chat page on this machine
+scripts/run chat                     in the terminal
+scripts/run replay FILE [--me NAME]  a WhatsApp chat export, or a text file of one message a line
 """
 
 import argparse
@@ -18,7 +18,6 @@ from tqdm import tqdm
 
 from tecnobot_core import (
     Bot,
-    CachePolicy,
     ConnectionManager,
     EventBus,
     FlowRepository,
@@ -44,7 +43,7 @@ from tecnobot_core.adapters.postgres import (
 )
 from tecnobot_core.adapters.web import WebChat, WebServer
 from tecnobot_core.bot import texts
-from tecnobot_core.cache import DEFAULT_POLICIES
+from tecnobot_core.cache import policies_with
 from tecnobot_core.completion import ChatModel
 from tecnobot_core.connection import Transport
 from tecnobot_core.flows import Flow
@@ -95,11 +94,6 @@ class TecnoBot:
             critical=settings.memory_critical,
             events=self.events,
         )
-        ttls = {name: CachePolicy(ttl_s) for name, ttl_s in settings.cache_ttl_s.items() if name not in DEFAULT_POLICIES}
-        policies = {
-            name: CachePolicy(settings.cache_ttl_s.get(name, policy.ttl_s), policy.scope)
-            for name, policy in DEFAULT_POLICIES.items()
-        }
         return Bot(
             self.connection,
             flows=FlowRepository(self.flow_store, self.chatbot_id, events=self.events),
@@ -109,7 +103,7 @@ class TecnoBot:
             window=HistoryWindow(settings.max_chat_history),
             rate_limiter=RateLimiter(settings.rate_limit_max_messages, settings.rate_limit_cooldown_s),
             memory=self.memory,
-            cache=HybridCache(settings.cache_max_bytes, policies={**policies, **ttls}),
+            cache=HybridCache(settings.cache_max_bytes, policies=policies_with(settings.cache_ttl_s)),
             texts=texts.for_language(self.shop["shop"]["language"]),
             prompt=self.shop["shop"]["prompt"],
             events=self.events,

@@ -44,11 +44,16 @@ ANA = ChatId("ana")
 
 
 def inbound(
-    text: str, number: int = 1, *, chat: ChatId = ANA, kind: MessageKind = "text", **fields: object
+    text: str,
+    number: int = 1,
+    *,
+    chat: ChatId = ANA,
+    kind: MessageKind = "text",
+    media: MediaReference | None = None,
+    from_me: bool = False,
 ) -> InboundMessage:
-    return InboundMessage(
-        id=f"{chat.reveal()}-{number}", chat=chat, sent_at=float(number), text=text, kind=kind, **fields
-    )  # type: ignore[arg-type]
+    id = f"{chat.reveal()}-{number}"
+    return InboundMessage(id=id, chat=chat, sent_at=float(number), text=text, kind=kind, media=media, from_me=from_me)
 
 
 class Model:

@@ -7,7 +7,8 @@ from aiocache.lock import RedLock
 from aiocache.plugins import HitMissRatioPlugin
 from aiocache.serializers import JsonSerializer
 
-from tecnobot_core import CachePolicy, HybridCache
+from tecnobot_core import CachePolicy, ConfigurationError, HybridCache
+from tecnobot_core.cache import DEFAULT_POLICIES, policies_with
 from tecnobot_core.tasks import Tasks
 from tecnobot_core.testing import FakeClock
 
@@ -156,6 +157,14 @@ async def test_a_policy_sets_how_long() -> None:
     assert await cache.get_or_load("k", load, policy="price") == 1
     await clock.advance(1)
     assert await cache.get_or_load("k", load, policy="price") == 2
+
+
+def test_times_of_policies_can_be_set_by_name() -> None:
+    policies = policies_with({"reply": 5})
+    assert policies["reply"] == CachePolicy(5, scope="user")
+    assert policies["transcript"] == DEFAULT_POLICIES["transcript"]
+    with pytest.raises(ConfigurationError, match="no cache policy 'repli'; there are: default, reply"):
+        policies_with({"repli": 5})
 
 
 def test_a_budget_must_be_positive() -> None:

@@ -34,7 +34,8 @@ async def test_handlers_hear_an_event_in_the_order_in_which_they_subscribed() ->
 
 
 async def test_an_event_is_found_by_its_whole_name_in_snake_case() -> None:
-    bus, heard = EventBus(), []
+    bus = EventBus()
+    heard: list[Event] = []
     bus.on("order_placed", heard.append)
     bus.publish(OrderPlaced(1))
     bus.publish(HeartbeatMissed(1))
@@ -134,7 +135,8 @@ async def test_closing_cancels_what_handlers_still_do() -> None:
 
 
 async def test_a_part_takes_short_names() -> None:
-    connection, heard = ConnectionManager(FakeTransport()), []
+    connection = ConnectionManager(FakeTransport())
+    heard: list[Event] = []
     connection.on("connected", heard.append)
 
     @connection.on("disconnected")

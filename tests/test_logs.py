@@ -26,12 +26,16 @@ def test_production_logs_warnings_as_json_lines(capsys: pytest.CaptureFixture[st
         logger.info("unseen")
         logger.warning("año %d\nsecond line", 7)
     (line,) = capsys.readouterr().err.splitlines()
+    assert "año" in line
     record = json.loads(line)
     assert record.pop("at").endswith("+00:00")
     assert record == {"level": "warning", "logger": "tecnobot_core.somewhere", "message": "año 7\nsecond line"}
 
 
-def test_a_traceback_stays_in_its_json_line(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_traceback_stays_in_its_json_line(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logging.getLogger(), "handlers", [])  # those of pytest would format it before
     with configure_logging(Settings()):
         try:
             raise ValueError("broken")
@@ -89,6 +93,23 @@ def test_an_argument_is_logged_as_it_was_when_logged(capsys: pytest.CaptureFixtu
     assert json.loads(capsys.readouterr().err)["message"] == "[1]"
 
 
+def test_other_handlers_get_the_record_as_it_was(caplog: pytest.LogCaptureFixture) -> None:
+    root = logging.getLogger()
+    with configure_logging(Settings()):
+        root.handlers.reverse()  # ours first
+        logger.warning("%s", 7)
+    assert [record.args for record in caplog.records] == [(7,)]
+
+
+def test_a_logger_with_a_level_of_its_own_is_still_held_to_that_of_the_settings(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logger, "level", logging.DEBUG)
+    with configure_logging(Settings()):
+        logger.info("unseen")
+    assert capsys.readouterr().err == ""
+
+
 def test_text_that_is_no_unicode_is_written_all_the_same(tmp_path: Path) -> None:
     with configure_logging(Settings(log_file=tmp_path / "log")):
         logger.warning("\ud800 after")
@@ -99,21 +120,27 @@ def test_a_sink_that_hangs_holds_up_nobody_and_what_is_dropped_is_said(monkeypat
     readable, writable = os.pipe()
     with os.fdopen(writable, "w") as stream, os.fdopen(readable) as reader:
         monkeypatch.setattr(sys, "stderr", stream)
-        handle = configure_logging(Settings())
-        for number in range(10_000):
-            logger.warning("%d %s", number, "x" * 100)
+        handle = configure_logging(Settings(), clock=FakeClock())
+        log_much()
+        lines = [reader.readline()]
+        while "dropped" not in lines[-1]:
+            lines.append(reader.readline())
+        log_much()  # by this clock too soon after the first report for another, until the end
         dropped = handle.dropped
-        assert dropped > 5_000
-        lines: list[str] = []
         drain = threading.Thread(target=lambda: lines.extend(reader))
         drain.start()
         handle.stop(timeout_s=20)
         stream.close()
         drain.join(20)
     messages = [json.loads(line)["message"] for line in lines]
-    reports = [message for message in messages if "log records were dropped" in message]
-    assert sum(int(report.split()[0]) for report in reports) == dropped
-    assert len(messages) - len(reports) == 10_000 - dropped
+    reports = [int(message.split()[0]) for message in messages if "log records were dropped" in message]
+    assert (len(reports), sum(reports)) == (2, dropped)
+    assert len(messages) - len(reports) == 20_000 - dropped
+
+
+def log_much() -> None:
+    for number in range(10_000):
+        logger.warning("%d %s", number, "x" * 100)
 
 
 def test_a_sink_that_hangs_for_ever_does_not_stop_the_end(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -58,7 +58,7 @@ async def test_releasers_are_asked_in_order_until_enough_is_free() -> None:
 async def test_while_open_it_checks_every_interval() -> None:
     clock, usage = FakeClock(), Usage(100)
     memory = MemoryManager(1000, probe=usage, sleep=clock.sleep, interval_s=1)
-    events = []
+    events: list[MemoryPressureChanged] = []
     memory.events.on(MemoryPressureChanged, events.append)
     async with memory:
         await clock.advance(5)

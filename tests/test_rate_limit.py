@@ -202,6 +202,24 @@ def test_what_was_admitted_in_the_shared_bucket_counts_when_there_is_room_again(
     assert limiter.hit("berta", 15.5) == 0.5
 
 
+def test_a_window_that_began_in_the_shared_bucket_goes_on_when_there_is_room_again() -> None:
+    limiter = RateLimiter(2, 10, "cooldown", max_keys=1, clock=FakeClock(LATER))
+    assert [limiter.hit(key, at) for key, at in [("ana", 0.0), ("berta", 5.0), ("berta", 10.0)]] == [0.0] * 3
+    assert limiter.hit("berta", 11.0) == 4.0
+
+
+def test_what_was_admitted_in_the_shared_bucket_counts_for_late_messages() -> None:
+    limiter = RateLimiter(1, 10, max_keys=1, clock=FakeClock(LATER))
+    assert [limiter.hit(key, at) for key, at in [("ana", 0.0), ("berta", 5.0), ("berta", 20.0)]] == [0.0] * 3
+    assert limiter.hit("berta", 6.0) == 9.0
+
+
+def test_a_late_newcomer_gets_the_room_of_a_key_that_is_idle_by_now() -> None:
+    limiter = RateLimiter(1, 10, max_keys=2, clock=FakeClock(LATER))
+    assert [limiter.hit(key, at) for key, at in [("ana", 5.0), ("berta", 20.0), ("carla", 10.0)]] == [0.0] * 3
+    assert limiter.statistics().shared == 0
+
+
 def test_a_key_that_was_forgotten_is_not_admitted_late_as_if_it_were_new() -> None:
     limiter = RateLimiter(1, 10, max_keys=1, clock=FakeClock(LATER))
     assert [limiter.hit(key, at) for key, at in [("ana", 0.0), ("berta", 20.0), ("ana", 40.0)]] == [0.0] * 3

@@ -17,7 +17,8 @@ async def _fail(text: str) -> None:
 
 
 async def test_a_failure_is_published_at_once_and_raised_again_at_the_end(caplog: pytest.LogCaptureFixture) -> None:
-    bus, heard = EventBus(), []
+    bus = EventBus()
+    heard: list[BackgroundTaskFailed] = []
     bus.on(BackgroundTaskFailed, heard.append)
     tasks = Tasks("part", on_failure=bus.task_failed)
     tasks.start(_fail("first"), "work")

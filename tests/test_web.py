@@ -5,6 +5,7 @@ import json
 import logging
 import re
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -785,6 +786,14 @@ async def test_stopping_cuts_off_a_client_that_does_not_read(caplog: pytest.LogC
         await server.aclose()
         assert not server._server.server_state.connections
     assert warnings_of(caplog) == []
+
+
+async def test_answers_do_not_wait_for_the_acknowledgement_of_their_head() -> None:
+    async with serve() as server, stream(server, "/healthz") as answer:
+        await answer.body()
+        (connection,) = server._server.server_state.connections
+        accepted = connection.transport.get_extra_info("socket")
+        assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
 async def test_the_server_leaves_signals_alone() -> None:

@@ -138,7 +138,7 @@ class Pipeline:
     def _event(self, name: str, trace: Trace) -> Reply | None:
         if self._flows is None or name not in TYPED_EVENTS:
             return None
-        match = self._flows.event(cast(FlowEvent, name))
+        match = self._flows.event(cast("FlowEvent", name))
         if match is None:
             return None
         trace.note("event", name)

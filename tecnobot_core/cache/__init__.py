@@ -12,6 +12,8 @@ from typing import Any, Literal, TypeVar
 from aiocache.base import BaseCache
 from aiocache.serializers import NullSerializer
 
+from ..errors import ConfigurationError
+
 MIB = 1024 * 1024
 T = TypeVar("T")
 
@@ -32,6 +34,14 @@ DEFAULT_POLICIES: Mapping[str, CachePolicy] = MappingProxyType(
         "transcript": CachePolicy(7 * 86_400.0),
     }
 )
+
+
+def policies_with(ttl_s: Mapping[str, float]) -> Mapping[str, CachePolicy]:
+    """The default policies with other times. A name that is none of theirs is a ConfigurationError."""
+    if unknown := sorted(set(ttl_s) - set(DEFAULT_POLICIES)):
+        known = ", ".join(DEFAULT_POLICIES)
+        raise ConfigurationError([f"there is no cache policy {name!r}; there are: {known}" for name in unknown])
+    return {name: CachePolicy(ttl_s.get(name, policy.ttl_s), policy.scope) for name, policy in DEFAULT_POLICIES.items()}
 
 
 @dataclass(slots=True)

@@ -52,7 +52,8 @@ class MemoryDelivery:
     """A DeliveryStore that lives as long as the process.
 
     Holds at most *max_pending* accepted messages and *max_pending_bytes* of their text; ``accept`` waits beyond that.
-    Remembers at least the last *max_remembered* message ids and outgoing keys. What turns leave behind goes to *conversations*.
+    Remembers at least the last *max_remembered* message ids and outgoing keys. What turns leave behind goes to
+    *conversations*.
     """
 
     def __init__(

@@ -42,6 +42,4 @@ def fold_words(text: str) -> list[str]:
 
 
 def _without_accents(text: str) -> str:
-    # Twice: folding the case of some letters makes new accents (İ), and some symbols hold capitals (℡).
-    once = _DROPPED.sub("", normalize("NFKD", text)).casefold()
-    return once if once.isascii() else _DROPPED.sub("", normalize("NFKD", once))
+    return _DROPPED.sub("", normalize("NFKD", text)).casefold()

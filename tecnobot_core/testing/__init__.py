@@ -1,8 +1,8 @@
 """Honest fakes of the ports and a report on a replayed conversation, for testing bots built on this library."""
 
 from .clock import FakeClock as FakeClock
-#from .openai import FakeOpenAI as FakeOpenAI
-#from .openai import Step as Step
+from .openai import FakeOpenAI as FakeOpenAI
+from .openai import Step as Step
 from .replay import ReplayReport as ReplayReport
 from .replay import ReplaySummary as ReplaySummary
 from .transport import FakeTransport as FakeTransport

@@ -106,7 +106,7 @@ async def test_buttons_and_numbered_choices_answer_when_pressed(page: Page, bot:
 
 
 async def test_marks_and_links_are_shown_as_whatsapp_shows_them(page: Page, bot: ScriptedBot) -> None:
-    said = "*bold* _italic_ ~old~ `code` snake_case_name 2*3*4 https://example.com/a_b_c."
+    said = "*bold* _italic_ ~old~ `code` snake_case_name 2*3* 4 https://example.com/a_b_c."
     bot.replies["format"] = (said, ())
     await say(column(page), "format")
     shown = bubbles(column(page), "assistant")

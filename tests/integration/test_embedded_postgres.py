@@ -4,8 +4,8 @@ import asyncio
 import fcntl
 import os
 import pwd
-import signal
 import shutil
+import signal
 import stat
 import subprocess
 import sys
@@ -245,7 +245,7 @@ async def test_nothing_listens_on_the_network(directory: Path) -> None:
 
 
 async def test_the_folder_is_closed_to_others_and_those_above_stay_as_they_are(directory: Path) -> None:
-    directory.chmod(0o755)
+    run("chmod", "755", directory)
     before = owners_and_modes(directory.parents)
     async with EmbeddedPostgres(directory) as server:
         server_uid = psutil.Process(server.pid).uids().real
@@ -408,7 +408,7 @@ async def test_a_database_that_was_killed_while_being_made_is_made_again(new_dir
 
 @pytest.mark.parametrize("stuck", ["initdb", "postgres"])
 async def test_giving_up_leaves_nothing_running(directory: Path, open_folder: Path, stuck: str) -> None:
-    place_programs(open_folder, 'case "$1" in --version) echo "postgres (PostgreSQL) 18.0";; *) sleep 60;; esac')
+    place_programs(open_folder, 'case "$1" in --version) echo "postgres (PostgreSQL) 18.0";; *) exec sleep 60;; esac')
     folder = directory if stuck == "postgres" else directory.with_name("new")
     with pytest.raises(StoreError, match=r"not ready after 0\.5 s") as raised:
         await EmbeddedPostgres(folder, bin_dir=open_folder, start_timeout_s=0.5).__aenter__()

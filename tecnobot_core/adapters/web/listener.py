@@ -3,6 +3,7 @@
 import asyncio
 import errno
 import ipaddress
+import os
 import socket
 from collections.abc import Iterator
 
@@ -38,8 +39,7 @@ async def listen(host: str, port: int) -> socket.socket:
     find = asyncio.get_running_loop().getaddrinfo
     try:
         found = await find(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-        family, _, _, _, address = found[0]
-        return socket.create_server((address[0], port), family=family, backlog=128)
+        return _bound(*found[0])
     except OSError as error:
         raise ConfigurationError(_listen_problem(host, port, error)) from error
 
@@ -51,6 +51,21 @@ def url_of(listener: socket.socket) -> str:
     if address.is_unspecified:
         address = ipaddress.ip_address("127.0.0.1" if address.version == 4 else "::1")
     return f"http://[{address}]:{port}" if address.version == 6 else f"http://{address}:{port}"
+
+
+def _bound(family: int, kind: int, protocol: int, _name: str, address: tuple[str | int, ...]) -> socket.socket:
+    # With the protocol named, unlike socket.create_server: asyncio switches Nagle's algorithm off only for sockets that
+    # say they are TCP, and with it every answer would wait 40 ms for a delayed acknowledgement.
+    listener = socket.socket(family, kind, protocol)
+    try:
+        if os.name == "posix":
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen(128)
+    except OSError:
+        listener.close()
+        raise
+    return listener
 
 
 def _listen_problem(host: str, port: int, error: OSError) -> str:
