@@ -76,6 +76,7 @@ class TecnoBot:
         # Or anything with `search(question, limit)`.
         self.knowledge_store = PostgresKnowledge(self.database, self.chatbot_id, self.shop["shop"]["language"])
         await self._load_demo_if_empty()
+        self.model = await self._model()
 
     def bot(self, transport: Transport, *, drain_s: float = 2.0) -> Bot:
         """A bot over *transport*. Everything but the connection may be left out."""
@@ -98,7 +99,7 @@ class TecnoBot:
             self.connection,
             flows=FlowRepository(self.flow_store, self.chatbot_id, events=self.events),
             knowledge=Knowledge(self.knowledge_store),
-            model=self._model(),
+            model=self.model,
             conversations=self.conversations,
             window=HistoryWindow(settings.max_chat_history),
             rate_limiter=RateLimiter(settings.rate_limit_max_messages, settings.rate_limit_cooldown_s),
@@ -114,17 +115,18 @@ class TecnoBot:
         """What a page that is loaded again shows."""
         return (await self.conversations.load(chat, 100)).history
 
-    def _model(self) -> ChatModel | None:
+    async def _model(self) -> ChatModel | None:
         # Or anything with `complete(messages)`. Without a model, flows and knowledge answer.
         if not self.settings.openai_model:
             return None
         from tecnobot_core.adapters.openai import OpenAIChat  # noqa: PLC0415  # the extra is needed only here
 
-        return OpenAIChat(
+        model = OpenAIChat(
             self.settings.openai_model,
             api_key=self.settings.openai_api_key.reveal(),
             base_url=self.settings.openai_base_url,
         )
+        return await self.stack.enter_async_context(model)
 
     async def _open_database(self) -> Database:
         settings = self.settings

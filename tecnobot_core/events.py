@@ -138,6 +138,21 @@ class MemoryPressureChanged(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class MemoryWarningBegan(MemoryPressureChanged):
+    """The level is "warning" now; parts give memory back."""
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryCriticalBegan(MemoryPressureChanged):
+    """The level is "critical" now; attachments are refused."""
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryNormalBegan(MemoryPressureChanged):
+    """The level is "normal" again."""
+
+
+@dataclass(frozen=True, slots=True)
 class FlowsLoaded(Event):
     """The flows of a chatbot were read; broken ones were left out and logged."""
 

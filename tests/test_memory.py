@@ -3,7 +3,7 @@
 import pytest
 
 from tecnobot_core import MemoryManager
-from tecnobot_core.events import MemoryPressureChanged
+from tecnobot_core.events import MemoryCriticalBegan, MemoryPressureChanged
 from tecnobot_core.memory import read_rss_bytes
 from tecnobot_core.testing import FakeClock
 
@@ -21,7 +21,8 @@ class Usage:
 async def test_each_crossing_is_told_once_and_levels_do_not_flutter() -> None:
     usage, told = Usage(), []
     memory = MemoryManager(1000, probe=usage)
-    memory.on("pressure_changed", lambda event: told.append(event.level))
+    for level in ("warning", "critical", "normal"):
+        memory.on(level, lambda event: told.append(event.level))
     for used in (500, 799, 800, 810, 790, 800, 899, 900, 870, 910, 849, 760, 749, 500):
         usage.used = used
         await memory.check()
@@ -64,7 +65,7 @@ async def test_while_open_it_checks_every_interval() -> None:
         await clock.advance(5)
         usage.used = 950
         await clock.advance(1)
-    assert events == [MemoryPressureChanged("critical", 950, 1000)]
+    assert events == [MemoryCriticalBegan("critical", 950, 1000)]
     assert memory.statistics().peak_bytes == 950
 
 

@@ -58,7 +58,7 @@ class ConsoleTransport:
     async def send(self, message: OutboundMessage) -> None:
         self._check_open()
         choices = "".join(f"\n  {number}. {button}" for number, button in enumerate(message.buttons, 1))
-        self._write(f"{message.text}{choices}\n")
+        self._write(f"\r{message.text}{choices}\n")  # over the prompt that waits there
 
     async def ping(self) -> None:
         self._check_open()

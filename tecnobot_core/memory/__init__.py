@@ -3,14 +3,21 @@
 import asyncio
 import inspect
 import logging
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, ClassVar, Literal, Self
 
 import psutil
 
-from ..events import EventBus, MemoryPressureChanged, Observable
+from ..events import (
+    EventBus,
+    MemoryCriticalBegan,
+    MemoryNormalBegan,
+    MemoryPressureChanged,
+    MemoryWarningBegan,
+    Observable,
+)
 from ..tasks import Tasks
 
 logger = logging.getLogger(__name__)
@@ -40,10 +47,15 @@ def read_rss_bytes() -> int:
 class MemoryManager(Observable):
     """Watches the memory of the process and asks the parts to release some before it is short.
 
-    Levels begin at the fractions *warning* and *critical* of *limit_bytes*. ``on`` takes "pressure_changed".
+    Levels begin at the fractions *warning* and *critical* of *limit_bytes*. ``on`` takes "warning",
+    "critical" and "normal": one event for each crossing.
     """
 
-    event_names: ClassVar = {"pressure_changed": MemoryPressureChanged}
+    event_names: ClassVar[Mapping[str, type[MemoryPressureChanged]]] = {
+        "warning": MemoryWarningBegan,
+        "critical": MemoryCriticalBegan,
+        "normal": MemoryNormalBegan,
+    }
 
     def __init__(
         self,
@@ -82,7 +94,7 @@ class MemoryManager(Observable):
         level = self._level_of(used_bytes)
         if level != self.level:
             self.level = level
-            self.events.publish(MemoryPressureChanged(level, used_bytes, self._limit_bytes))
+            self.events.publish(self.event_names[level](level, used_bytes, self._limit_bytes))
         if level != "normal":
             await self._release(used_bytes - int(self._limit_bytes * (self._thresholds["warning"] - HYSTERESIS)))
         return self._statistics(used_bytes)

@@ -101,7 +101,7 @@ class ScriptedBot:
             trace=(
                 TraceStep("admit", "within the limit", 0.03),
                 TraceStep("understand", "text", 0.01),
-                TraceStep("flow", "matched “opening hours” by keyword", 1.6),
+                TraceStep("keyword", "matched “opening hours” by keyword", 1.6),
                 TraceStep("model", "not needed", 0.0),
             ),
         )

@@ -38,7 +38,7 @@ async def test_a_message_is_answered_and_its_way_is_shown(page: Page, complaints
     card = panel.get_by_role("listitem").filter(has_text="When do you open?")
     await expect(card.locator(".badge")).to_have_text("answered")
     await expect(card.locator(".summary")).to_have_text("Flow · 12 ms")
-    await expect(card.locator(".stage")).to_have_text(["Admit", "Understand", "Flow", "Model"])
+    await expect(card.locator(".stage")).to_have_text(["Admit", "Understand", "Keyword", "Model"])
     await expect(card.locator(".ms")).to_have_text(["0.03 ms", "0.01 ms", "1.6 ms", "0 ms"])
     await expect(chat.get_by_role("img", name="Handled")).to_be_visible()
     assert complaints == []

@@ -62,7 +62,11 @@ def console(tasks: Tasks, folder: Path) -> Case:
         reading.close()
 
     return Case(
-        transport, ChatId("console"), write, lambda: output.getvalue().replace("> ", "").split("\n")[:-1], finish
+        transport,
+        ChatId("console"),
+        write,
+        lambda: output.getvalue().replace("> ", "").replace("\r", "").split("\n")[:-1],
+        finish,
     )
 
 

@@ -177,11 +177,21 @@ async def running(script: str, directory: Path) -> AsyncIterator[Process]:
         with suppress(ProcessLookupError):
             process.kill()
         await process.communicate()
+        await eventually(lambda: not is_locked(directory))
 
 
 async def next_number(process: Process) -> int:
     assert process.stdout is not None
     return int(await process.stdout.readline())
+
+
+def pss_bytes(pid: int) -> int:
+    """The memory of the server *pid* and its processes, shared pages counted once."""
+    total = 0
+    for process in cluster(pid):
+        with suppress(psutil.NoSuchProcess):
+            total += process.memory_full_info().pss
+    return total
 
 
 def rename(path: Path, name: str) -> Path:
@@ -257,17 +267,24 @@ async def test_the_folder_is_closed_to_others_and_those_above_stay_as_they_are(d
 @as_root
 async def test_the_server_has_no_rights_of_root(directory: Path) -> None:
     async with EmbeddedPostgres(directory) as server:
-        for process in cluster(server.pid):
-            assert 0 not in (*process.uids(), *process.gids())
-            assert supplementary_groups(process) == []
+        process = psutil.Process(server.pid)
+        assert 0 not in (*process.uids(), *process.gids())
+        assert supplementary_groups(process) == []
 
 
 async def test_it_keeps_what_it_acknowledged_and_stays_small(directory: Path) -> None:
     async with EmbeddedPostgres(directory) as server, asyncpg.create_pool(server.dsn, min_size=2) as pool:
         for setting in ("fsync", "synchronous_commit", "full_page_writes", "data_checksums"):
             assert await pool.fetchval(f"SHOW {setting}") == "on"
-        pss_bytes = sum(process.memory_full_info().pss for process in cluster(server.pid))
-        assert pss_bytes < 25 * 1024 * 1024
+        assert pss_bytes(server.pid) < 25 * 1024 * 1024
+
+
+async def test_the_environment_of_the_bot_stays_with_the_bot(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "s3cret")
+    monkeypatch.setenv("PGPORT", "1")
+    async with EmbeddedPostgres(directory) as server:
+        assert not {"OPENAI_API_KEY", "PGPORT"} & psutil.Process(server.pid).environ().keys()
+        assert await ask(server, "SELECT 1") == 1
 
 
 async def test_options_of_the_caller_win(directory: Path) -> None:
@@ -471,6 +488,18 @@ async def test_a_folder_in_use_by_others_is_left_alone(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match=r"holds other files, such as thesis\.tex"):
         await EmbeddedPostgres(tmp_path).__aenter__()
     assert owners_and_modes([tmp_path]) == before
+
+
+@pytest.mark.parametrize("name", ["server.log", "server.lock"])
+async def test_a_link_in_the_folder_gives_nothing_of_root_away(directory: Path, tmp_path: Path, name: str) -> None:
+    (tmp_path / "precious").write_text("as it was")
+    (directory / name).unlink()
+    (directory / name).symlink_to(tmp_path / "precious")
+    before = owners_and_modes([tmp_path / "precious"])
+    with pytest.raises(ConfigurationError, match=f"{name}"):
+        await EmbeddedPostgres(directory).__aenter__()
+    assert owners_and_modes([tmp_path / "precious"]) == before
+    assert (tmp_path / "precious").read_text() == "as it was"
 
 
 async def test_a_path_that_cannot_be_a_folder_is_refused(tmp_path: Path) -> None:

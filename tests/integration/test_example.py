@@ -1,22 +1,21 @@
 """The example as its users run it: real processes, a real database, real files."""
 
-import contextlib
 import json
-import os
 import re
 import signal
 import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import yaml
 
+from tests.example_process import EXAMPLE, environment, serving
+
 ROOT = Path(__file__).parents[2]
-EXAMPLE = ROOT / "examples" / "tecnobot_app.py"
 EXPORT = ROOT / "examples" / "data" / "chat_export_es.txt"
 pytestmark = pytest.mark.postgres
 
@@ -25,11 +24,6 @@ pytestmark = pytest.mark.postgres
 def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One data directory for the module: later tests find what earlier ones left, as users do."""
     return tmp_path_factory.mktemp("example") / "data"
-
-
-def environment(data_dir: Path, **extra: str) -> dict[str, str]:
-    kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
-    return {**kept, "DATA_DIR": str(data_dir), "WEB_PORT": "0", "PYTHONUTF8": "1", **extra}
 
 
 def run(data_dir: Path, *arguments: str, stdin: str = "", **extra: str) -> subprocess.CompletedProcess[str]:
@@ -43,20 +37,6 @@ def run(data_dir: Path, *arguments: str, stdin: str = "", **extra: str) -> subpr
         timeout=120,
         check=False,
     )
-
-
-@contextlib.contextmanager
-def serving(data_dir: Path, **extra: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """The web page in a process of its own, and its address."""
-    command = [sys.executable, str(EXAMPLE)]
-    with subprocess.Popen(command, env=environment(data_dir, **extra), stdout=subprocess.PIPE, text=True) as process:
-        try:
-            assert process.stdout is not None
-            url = re.search(r"http://\S+", process.stdout.readline())
-            assert url is not None
-            yield process, url[0]
-        finally:
-            process.kill()
 
 
 def get(url: str) -> object:

@@ -1,7 +1,7 @@
 """Conversations in PostgreSQL, beyond the contract: round trips, wholeness, and many writers."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import cast
 
@@ -94,7 +94,35 @@ async def test_an_unknown_chatbot_is_named_as_the_reason(database: Database) -> 
         await PostgresConversations(database, "nobody").record([turn(ANA, "a")])
 
 
-async def test_writers_of_the_same_chats_do_not_block_each_other_for_ever(conversations: PostgresConversations) -> None:
+async def test_a_batch_takes_its_chats_in_one_order_so_that_two_never_wait_for_each_other(
+    database: Database, conversations: PostgresConversations
+) -> None:
+    await conversations.record([turn(ANA), turn(BEN)])
+    lock = "SELECT 1 FROM tecnobot.chat WHERE phone_number = $1 FOR UPDATE NOWAIT"
+    async with database.transaction() as connection:
+        await connection.execute(lock, "ana")
+        batch = asyncio.create_task(conversations.record([turn(BEN, "b"), turn(ANA, "a")]))
+        await eventually(lambda: waits_for_a_lock(database))
+        await connection.execute(lock, "ben")  # refused if the batch had it already
+    await batch
+    assert len((await conversations.load(BEN, 5)).history) == 1
+
+
+async def waits_for_a_lock(database: Database) -> bool:
+    waits: bool = await database.fetchval(
+        "SELECT EXISTS (SELECT FROM pg_stat_activity"
+        " WHERE datname = current_database() AND wait_event_type = 'Lock' AND query LIKE '%chat_history%')"
+    )
+    return waits
+
+
+async def eventually(condition: Callable[[], Awaitable[bool]]) -> None:
+    async with asyncio.timeout(10):
+        while not await condition():
+            await asyncio.sleep(0.01)
+
+
+async def test_many_writers_of_the_same_chats_lose_nothing(conversations: PostgresConversations) -> None:
     chats = [ChatId(str(number)) for number in range(40)]
     batches = [[turn(chat, "a", "b") for chat in (chats if n % 2 else reversed(chats))] for n in range(16)]
     await asyncio.gather(*map(conversations.record, batches))

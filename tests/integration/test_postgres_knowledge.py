@@ -76,6 +76,12 @@ async def test_a_question_without_a_shared_word_finds_nothing(knowledge: Postgre
     assert await knowledge.search(question, 5) == []
 
 
+@pytest.mark.parametrize("question", ["¿Dónde están?", "donde estan", "té"])
+async def test_a_word_that_means_nothing_in_one_form_means_nothing(knowledge: PostgresKnowledge, question: str) -> None:
+    await knowledge.replace([Passage("Tiendas", "Donde quiera, las tiendas están cerca; te esperan.")])
+    assert await knowledge.search(question, 5) == []
+
+
 async def test_coverage_is_the_share_of_the_words_that_are_held(knowledge: PostgresKnowledge) -> None:
     coverage = {
         question: (await knowledge.search(question, 1))[0].coverage for question in ("garantía", "garantía jirafa")

@@ -139,6 +139,14 @@ async def test_another_role_can_neither_read_nor_write(database: Database, role:
                 await as_role(database, role, statement)
 
 
+async def test_rights_that_everybody_has_by_default_are_taken_back(database: Database, role: str) -> None:
+    await database.execute("ALTER DEFAULT PRIVILEGES GRANT ALL ON TABLES TO PUBLIC")
+    await migrate(database)
+    await database.execute(f"GRANT USAGE ON SCHEMA tecnobot TO {role}")
+    with pytest.raises(StoreError, match="permission denied for table"):
+        await as_role(database, role, "SELECT * FROM tecnobot.chatbot")
+
+
 async def test_a_role_that_was_given_the_schema_by_mistake_sees_no_rows(database: Database, role: str) -> None:
     await migrate(database)
     await ensure_chatbot(database, "shop")

@@ -118,7 +118,7 @@ class PrivateDirectory:
             yield partial
             partial.rename(self.data)
         except BaseException:
-            shutil.rmtree(partial)
+            shutil.rmtree(partial, ignore_errors=True)  # what a dying process still writes, the next start removes
             raise
         _sync(self.path)
 

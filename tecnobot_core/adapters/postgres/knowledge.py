@@ -11,12 +11,14 @@ from .values import storable
 
 Language = Literal["spanish", "portuguese", "english"]
 
-# What people wrap a question in. Full-text search knows which words of a language mean nothing, but not these.
+# What people wrap a question in, and words that mean nothing but are known as such only with their accent. Full-text
+# search leaves out the rest.
 _FILLERS: dict[Language, str] = {
     "spanish": """
         hola buenas buenos gracias favor disculpe disculpa perdón oye quiero quisiera querría gustaría necesito puedo
         puede pueden podría podrían saber decir decirme ver tengo tiene tienen tienes hago hace hacen hay cuánto cuánta
-        cuántos cuántas cuál cuáles cuándo cómo dónde quién usted ustedes algún alguna si mas
+        cuántos cuántas cuál cuáles cuándo cómo dónde quién usted ustedes algún alguna si mas estan
+        tambien
     """,
     "portuguese": """
         oi olá bom boa obrigado obrigada favor desculpe quero queria gostaria preciso posso pode podem poderia saber
