@@ -16,8 +16,9 @@ async def main(folder: Path) -> None:
     async with EmbeddedPostgres(folder) as server, asyncpg.create_pool(server.dsn, min_size=2) as pool:
         await pool.execute("CREATE TABLE IF NOT EXISTS visit (at timestamptz NOT NULL DEFAULT now())")
         await pool.execute("INSERT INTO visit DEFAULT VALUES")
+        version = await pool.fetchval("SHOW server_version")
         visits = await pool.fetchval("SELECT count(*) FROM visit")
-        print(f"Visit {visits} of {folder}; look inside with: psql '{server.dsn}'")
+        print(f"PostgreSQL {version} in {folder}: visit {visits}")
 
 
 if __name__ == "__main__":

@@ -253,6 +253,17 @@ async def test_closing_fails_the_calls_under_way() -> None:
     assert caught.value.kind == "unavailable"
 
 
+async def test_closing_while_the_first_call_opens_ends_it_before_it_asks() -> None:
+    async with FakeOpenAI() as server, asyncio.timeout(30):
+        chat = OpenAIChat("m", base_url=server.url)
+        call = asyncio.create_task(chat.complete(QUESTION))
+        await asyncio.sleep(0)
+        await chat.aclose()
+        with pytest.raises(LifecycleError):
+            await call
+    assert server.requests == []
+
+
 async def test_a_closed_chat_says_so() -> None:
     chat = OpenAIChat("m", api_key="sk-1")
     await chat.aclose()
@@ -394,8 +405,8 @@ async def test_the_fake_closes_while_clients_wait(capfd: pytest.CaptureFixture[s
         chat = OpenAIChat("m", base_url=server.url)
         call = asyncio.create_task(chat.complete(QUESTION))
         await server.wait_until(lambda: len(server.requests) == 1)
-    with pytest.raises(CompletionError):
+    with pytest.raises(CompletionError) as caught:
         await call
     await chat.aclose()
-    assert server.abandoned == 0
+    assert (caught.value.kind, server.abandoned) == ("unavailable", 0)
     assert capfd.readouterr().err == ""

@@ -69,8 +69,9 @@ class OpenAIChat:
     async def aclose(self) -> None:
         """Close the connections; calls that are under way fail."""
         self._closed = True
-        if self._client is not None:
-            await self._client.close()
+        async with self._opening:
+            if self._client is not None:
+                await self._client.close()
 
     async def __aenter__(self) -> Self:
         return self
@@ -81,11 +82,11 @@ class OpenAIChat:
         await self.aclose()
 
     async def _open(self) -> "AsyncOpenAI":
-        if self._closed:
-            raise LifecycleError("this OpenAIChat is closed; make another one")
         async with self._opening:
-            if self._client is None:
+            if self._client is None and not self._closed:
                 self._client = await asyncio.to_thread(self._make_client)
+            if self._client is None or self._closed:
+                raise LifecycleError("this OpenAIChat is closed; make another one")
             return self._client
 
     def _make_client(self) -> "AsyncOpenAI":
@@ -98,8 +99,6 @@ class OpenAIChat:
             base_url=self._base_url,
             max_retries=0,
             timeout=None,
-            # The client that the SDK would make starts a task when it is collected.
-            http_client=openai.DefaultAsyncHttpxClient(timeout=None),
         )
         client.chat.completions  # noqa: B018  imports the larger half of the SDK
         return client

@@ -90,6 +90,8 @@ class FakeOpenAI:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._connections.add(writer)
+        if self._closing:
+            writer.transport.abort()
         # The client leaves when it likes: between two requests that is the end, before its answer it is counted.
         with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
             while await self._answer(await _read_request(reader), reader, writer):

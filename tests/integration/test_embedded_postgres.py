@@ -71,9 +71,9 @@ except TecnobotError as error:
 
 
 @pytest.fixture(scope="session")
-def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder in which a server was started and stopped."""
-    directory = tmp_path_factory.mktemp("template") / "postgres"
+def shared_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which servers were started and stopped, for tests that do no more."""
+    directory = tmp_path_factory.mktemp("shared") / "postgres"
 
     async def start_and_stop() -> None:
         async with EmbeddedPostgres(directory):
@@ -92,9 +92,9 @@ def new_directory(tmp_path: Path) -> Iterator[Path]:
 
 
 @pytest.fixture
-def directory(template: Path, new_directory: Path) -> Path:
-    """A folder of a server, used before: faster to start than a new one."""
-    run("cp", "-a", template, new_directory)
+def directory(shared_directory: Path, new_directory: Path) -> Path:
+    """A folder in which a server was started and stopped: faster to start than a new one."""
+    run("cp", "-a", shared_directory, new_directory)
     return new_directory
 
 
@@ -247,8 +247,8 @@ async def test_what_was_written_is_there_the_next_time(directory: Path) -> None:
             assert await ask(server, "SELECT count(*) FROM visit") == expected
 
 
-async def test_nothing_listens_on_the_network(directory: Path) -> None:
-    async with EmbeddedPostgres(directory) as server:
+async def test_nothing_listens_on_the_network(shared_directory: Path) -> None:
+    async with EmbeddedPostgres(shared_directory) as server:
         pids = {process.pid for process in cluster(server.pid)}
         assert not [listener for listener in psutil.net_connections("inet") if listener.pid in pids]
         assert await ask(server, "SHOW listen_addresses") == ""
@@ -265,30 +265,32 @@ async def test_the_folder_is_closed_to_others_and_those_above_stay_as_they_are(d
 
 
 @as_root
-async def test_the_server_has_no_rights_of_root(directory: Path) -> None:
-    async with EmbeddedPostgres(directory) as server:
+async def test_the_server_has_no_rights_of_root(shared_directory: Path) -> None:
+    async with EmbeddedPostgres(shared_directory) as server:
         process = psutil.Process(server.pid)
         assert 0 not in (*process.uids(), *process.gids())
         assert supplementary_groups(process) == []
 
 
-async def test_it_keeps_what_it_acknowledged_and_stays_small(directory: Path) -> None:
-    async with EmbeddedPostgres(directory) as server, asyncpg.create_pool(server.dsn, min_size=2) as pool:
+async def test_it_keeps_what_it_acknowledged_and_stays_small(shared_directory: Path) -> None:
+    async with EmbeddedPostgres(shared_directory) as server, asyncpg.create_pool(server.dsn, min_size=2) as pool:
         for setting in ("fsync", "synchronous_commit", "full_page_writes", "data_checksums"):
             assert await pool.fetchval(f"SHOW {setting}") == "on"
         assert pss_bytes(server.pid) < 25 * 1024 * 1024
 
 
-async def test_the_environment_of_the_bot_stays_with_the_bot(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_environment_of_the_bot_stays_with_the_bot(
+    shared_directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "s3cret")
     monkeypatch.setenv("PGPORT", "1")
-    async with EmbeddedPostgres(directory) as server:
+    async with EmbeddedPostgres(shared_directory) as server:
         assert not {"OPENAI_API_KEY", "PGPORT"} & psutil.Process(server.pid).environ().keys()
         assert await ask(server, "SELECT 1") == 1
 
 
-async def test_options_of_the_caller_win(directory: Path) -> None:
-    async with EmbeddedPostgres(directory, options={"work_mem": "3MB"}) as server:
+async def test_options_of_the_caller_win(shared_directory: Path) -> None:
+    async with EmbeddedPostgres(shared_directory, options={"work_mem": "3MB"}) as server:
         assert await ask(server, "SHOW work_mem") == "3MB"
 
 
@@ -297,8 +299,8 @@ async def test_options_that_open_the_server_to_others_are_refused(tmp_path: Path
         EmbeddedPostgres(tmp_path, options={"listen_addresses": "*"})
 
 
-async def test_it_is_used_while_open_only(directory: Path) -> None:
-    server = EmbeddedPostgres(directory)
+async def test_it_is_used_while_open_only(shared_directory: Path) -> None:
+    server = EmbeddedPostgres(shared_directory)
     with pytest.raises(LifecycleError, match="open the server first"):
         _ = server.dsn
     async with server:
@@ -318,9 +320,9 @@ async def test_any_name_of_a_folder_will_do(directory: Path, name: str) -> None:
     assert not short_names(directory)
 
 
-async def test_a_second_opener_attaches_and_leaves_the_server_running(directory: Path) -> None:
-    async with EmbeddedPostgres(directory) as first:
-        async with EmbeddedPostgres(directory) as second:
+async def test_a_second_opener_attaches_and_leaves_the_server_running(shared_directory: Path) -> None:
+    async with EmbeddedPostgres(shared_directory) as first:
+        async with EmbeddedPostgres(shared_directory) as second:
             assert (second.owner, second.pid) == (False, first.pid)
             assert await ask(second, "SELECT 1") == 1
         assert await ask(first, "SELECT 1") == 1
@@ -457,9 +459,9 @@ async def test_a_database_of_another_major_version_is_refused_with_both_numbers(
         await EmbeddedPostgres(directory).__aenter__()
 
 
-async def test_a_setting_that_the_server_refuses_is_told_in_its_words(directory: Path) -> None:
+async def test_a_setting_that_the_server_refuses_is_told_in_its_words(shared_directory: Path) -> None:
     with pytest.raises(StoreError, match='invalid value for parameter "work_mem": "lots"') as raised:
-        await EmbeddedPostgres(directory, options={"work_mem": "lots"}).__aenter__()
+        await EmbeddedPostgres(shared_directory, options={"work_mem": "lots"}).__aenter__()
     assert not raised.value.retryable
 
 
@@ -573,8 +575,8 @@ async def test_a_disk_too_full_for_a_database_is_told(small_disk: Path) -> None:
 
 
 @as_root
-async def test_a_disk_too_full_for_a_start_is_told(small_disk: Path, template: Path) -> None:
-    run("cp", "-a", template, small_disk / "postgres")
+async def test_a_disk_too_full_for_a_start_is_told(small_disk: Path, shared_directory: Path) -> None:
+    run("cp", "-a", shared_directory, small_disk / "postgres")
     with suppress(OSError):
         (small_disk / "ballast").write_bytes(bytes(80 * 1024 * 1024))
     with pytest.raises(StoreError, match=r"postgres failed in .*, with the disk full, saying"):

@@ -131,7 +131,7 @@ async def test_what_waiting_cannot_cure_is_said_at_once(database_url: str) -> No
 )
 async def test_an_address_that_cannot_be_read_is_refused_without_repeating_it(dsn: str) -> None:
     database = Database(dsn, open_timeout_s=0)
-    with pytest.raises(StoreError) as caught:
+    with pytest.raises(StoreError, match="cannot be read; it should be postgresql://") as caught:
         async with database:
             pass
     assert "s3" not in f"{caught.value}{database}"

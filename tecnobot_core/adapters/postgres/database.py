@@ -72,7 +72,7 @@ class Database:
         }
         self._pool: Pool | None = None
         self._unreachable = False
-        self._quiet = _WithoutTraceback()
+        self._quiet = _SaidAlready()
 
     def __repr__(self) -> str:
         return f"<Database {self._address}>"
@@ -203,13 +203,13 @@ class Database:
     async def _connect(self, *args: Any, **options: Any) -> RawConnection:
         try:
             connection: RawConnection = await asyncpg.connect(*args, **options)
-        except FOREIGN as error:
-            self._note_unreachable(translate(error))
-            raise
         except ValueError:
             # Not chained: the message of the error would repeat parts of the address, and with it the password.
             wanted = "postgresql://user:password@host:5432/name"
             raise StoreError(f"the database address cannot be read; it should be {wanted}", retryable=False) from None
+        except FOREIGN as error:
+            self._note_unreachable(translate(error))
+            raise
         if self._unreachable:
             logger.warning("the database at %s answers again", self._address)
         self._unreachable = False
@@ -221,8 +221,8 @@ class Database:
             self._unreachable = True
 
 
-class _WithoutTraceback(logging.Filter):
-    """Drops the traceback that asyncpg logs each time when a lost connection cannot be replaced; we say it once."""
+class _SaidAlready(logging.Filter):
+    """Drops what asyncpg logs, with a traceback, each time a lost connection cannot be replaced; we said it once."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         return not (record.exc_info and "connection floor" in str(record.msg))

@@ -1,18 +1,20 @@
 -- What the owner wrote, by paragraphs, for full-text search.
 
 -- Only words: with some locales the parser takes "¿" and emoji for letters.
-CREATE FUNCTION tecnobot.spaced(content text) RETURNS text LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+CREATE FUNCTION tecnobot.spaced(content text) RETURNS text
+    LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
     RETURN regexp_replace(
         normalize(content, NFC),
-        '[\u0080-\u00a9\u00ab-\u00b4\u00b6-\u00b9\u00bb-\u00bf\u00d7\u00f7\u2000-\u206f\u20a0-\u20cf\u2190-\u2bff\u3000-\u303f'
-        '\ufe00-\ufe0f\U0001f000-\U0001faff]+',
+        '[\u0080-\u00a9\u00ab-\u00b4\u00b6-\u00b9\u00bb-\u00bf\u00d7\u00f7\u2000-\u206f\u20a0-\u20cf\u2190-\u2bff'
+        '\u3000-\u303f\ufe00-\ufe0f\U0001f000-\U0001faff]+',
         ' ',
         'g'
     );
 
 -- People leave accents out and owners write them, and stemming depends on them: "devolución" and "devoluciones" meet
 -- in one stem, "devolucion" stays apart. So the endings that always bear one get it back before stemming.
-CREATE FUNCTION tecnobot.accented(language text, content text) RETURNS text LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+CREATE FUNCTION tecnobot.accented(language text, content text) RETURNS text
+    LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
     RETURN CASE language
         WHEN 'spanish' THEN regexp_replace(content, '(\w[cgsx])ion\M', '\1ión', 'gi')
         WHEN 'portuguese' THEN
@@ -21,22 +23,27 @@ CREATE FUNCTION tecnobot.accented(language text, content text) RETURNS text LANG
     END;
 
 -- Immutable, although a cast to regconfig is not: the name is qualified, so it always means the same configuration.
-CREATE FUNCTION tecnobot.stems(language text, content text) RETURNS tsvector LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+CREATE FUNCTION tecnobot.stems(language text, content text) RETURNS tsvector
+    LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
     RETURN to_tsvector(('pg_catalog.' || language)::regconfig, tecnobot.spaced(content));
 
 -- Each word in both forms: stemmed as it is written, and stemmed without accents.
-CREATE FUNCTION tecnobot.lexemes(language text, content text) RETURNS tsvector LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+CREATE FUNCTION tecnobot.lexemes(language text, content text) RETURNS tsvector
+    LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
     RETURN tecnobot.stems(language, tecnobot.accented(language, content))
         || tecnobot.stems(language, tecnobot.fold(content));
 
-CREATE FUNCTION tecnobot.any_of(lexemes text[]) RETURNS tsquery LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+CREATE FUNCTION tecnobot.any_of(lexemes text[]) RETURNS tsquery
+    LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
 BEGIN ATOMIC
     SELECT string_agg('''' || replace(replace(lexeme, '\', '\\'), '''', '''''') || '''', '|')::tsquery
     FROM unnest(lexemes) AS lexeme;
 END;
 
--- The words of a text that mean something, each as its lexemes. A word is left out when either form is a stop word.
-CREATE FUNCTION tecnobot.words(language text, content text) RETURNS SETOF text[] LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+-- The words of a text that mean something, each as its lexemes. What is a stop word as it is written is left out, also
+-- when it is none without its accent.
+CREATE FUNCTION tecnobot.words(language text, content text) RETURNS SETOF text[]
+    LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
 BEGIN ATOMIC
     SELECT DISTINCT array_agg(DISTINCT lexeme ORDER BY lexeme)
     FROM (
@@ -47,7 +54,7 @@ BEGIN ATOMIC
         FROM unnest(tecnobot.stems(language, tecnobot.fold(content)))
     ) AS written
     GROUP BY position
-    HAVING count(DISTINCT form) = 2;
+    HAVING bool_or(form = 1);
 END;
 
 CREATE TABLE tecnobot.knowledge (
