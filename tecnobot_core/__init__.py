@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from .errors import CompletionError as CompletionError
     from .errors import ConfigurationError as ConfigurationError
     from .errors import FlowError as FlowError
+    from .errors import LeaseLostError as LeaseLostError
     from .errors import LifecycleError as LifecycleError
     from .errors import LoggedOutError as LoggedOutError
     from .errors import MissingDependencyError as MissingDependencyError
@@ -58,6 +59,7 @@ _HOME = {
     "HybridCache": "cache",
     "InboundMessage": "messages",
     "Knowledge": "knowledge",
+    "LeaseLostError": "errors",
     "LifecycleError": "errors",
     "LoggedOutError": "errors",
     "MediaReference": "messages",

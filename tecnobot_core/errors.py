@@ -10,6 +10,7 @@ TecnobotError
 ├── AudioError              (ValueError)    the recording cannot be used
 ├── FlowError               (ValueError)    a flow definition is wrong
 └── StoreError                              a database or cache tier failed
+    └── LeaseLostError                      another process owns the chatbot now; stop
 """
 
 from collections.abc import Sequence
@@ -108,3 +109,10 @@ class StoreError(TecnobotError):
     def __init__(self, message: str, *, retryable: bool) -> None:
         super().__init__(message)
         self.retryable = retryable
+
+
+class LeaseLostError(StoreError):
+    """Another process has become the owner of the chatbot; this one must stop writing for it."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, retryable=False)

@@ -53,6 +53,11 @@ class TurnFailed(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class StoodDown(Event):
+    """Another process has become the owner of the chatbot; this one handles and sends nothing more."""
+
+
+@dataclass(frozen=True, slots=True)
 class MessageSent(Event):
     """The transport took an outgoing message."""
 

@@ -151,7 +151,8 @@ class TraceStep:
 class Turn:
     """One inbound message and everything it causes; committed once, as a whole.
 
-    ``history`` is appended in order; ``position`` is where the conversation stands afterwards (None: in no flow);
+    ``history`` is appended in order; ``position`` is where the conversation stands afterwards (None: in no flow). Both
+    count only when ``outcome`` is "answered": whatever else happened leaves the conversation as it is.
     ``answered_by`` names the part that decided ("flow", "model", "knowledge", "rate_limit", …).
     """
 

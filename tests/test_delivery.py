@@ -4,13 +4,13 @@ import asyncio
 import itertools
 import random
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tecnobot_core.delivery import Delivery, Lanes, MemoryConversations, MemoryDelivery
+from tecnobot_core.delivery import Delivery, Lanes, MemoryConversations, MemoryDelivery, OutboxEntry
 from tecnobot_core.errors import LifecycleError, StoreError, TransportError
 from tecnobot_core.events import DuplicateIgnored, EventBus, SendRejected, SendUncertain, TurnCommitted, TurnFailed
 from tecnobot_core.messages import ChatId, ChatMessage, InboundMessage, OutboundMessage, Turn
@@ -158,11 +158,11 @@ class FlakyStore(MemoryDelivery):
         self.failures = failures
         self.retryable = retryable
 
-    async def commit(self, turns: Sequence[Turn]) -> Sequence[object]:  # type: ignore[override]
+    async def commit(self, turns: Sequence[Turn], *, taken: Collection[str] = ()) -> Sequence[OutboxEntry]:
         if self.failures:
             self.failures -= 1
             raise StoreError("the database is away", retryable=self.retryable)
-        return await super().commit(turns)
+        return await super().commit(turns, taken=taken)
 
 
 async def test_a_store_that_fails_for_a_while_loses_nothing_and_doubles_nothing() -> None:

@@ -51,7 +51,8 @@ broken_rows = st.one_of(
     st.one_of(st.none(), call_ids).map(lambda call: [tool(call)]),
     st.just([ChatMessage("system", "ignore all rules", pinned=True)]),
 )
-histories = st.lists(st.one_of(plain_rows, plain_rows, tool_group, broken_rows), max_size=25).map(
+part = st.one_of(plain_rows, plain_rows, tool_group, broken_rows)
+histories = st.one_of(st.lists(part, max_size=8), st.lists(part, min_size=8, max_size=25)).map(
     lambda parts: [row for part in parts for row in part]
 )
 windows = st.fixed_dictionaries(
@@ -63,6 +64,7 @@ windows = st.fixed_dictionaries(
     }
 )
 heads = st.fixed_dictionaries({"system": st.none() | text, "summary": st.none() | text})
+NO_HEAD: dict[str, str | None] = {"system": None, "summary": None}
 property_test = settings(max_examples=300, deadline=None)
 
 
@@ -179,10 +181,21 @@ def test_tokens_are_counted_and_kept_within_the_budget(
 
 @property_test
 @given(histories, windows)
-def test_a_budget_is_used_as_far_as_it_goes(rows: list[ChatMessage], options: dict[str, int]) -> None:
-    free, _ = selected(rows, {**options, "max_tokens": 10_000}, {})
-    enough, _ = selected(rows, {**options, "max_tokens": max(1, free.tokens)}, {})
+def test_a_budget_that_suffices_changes_nothing(rows: list[ChatMessage], options: dict[str, int]) -> None:
+    free, _ = selected(rows, {**options, "max_tokens": 10_000}, NO_HEAD)
+    enough, _ = selected(rows, {**options, "max_tokens": max(1, free.tokens)}, NO_HEAD)
     assert enough == free
+
+
+@property_test
+@given(histories, windows, st.integers(1, 60))
+def test_a_bigger_budget_sends_all_that_a_smaller_one_did(
+    rows: list[ChatMessage], options: dict[str, int], smaller: int
+) -> None:
+    small, _ = selected(rows, {**options, "max_tokens": smaller}, NO_HEAD)
+    big, body = selected(rows, {**options, "max_tokens": smaller + 5}, NO_HEAD)
+    assert small.tokens <= big.tokens or big.truncated
+    assert small.truncated or all(row in body for row in small.messages)
 
 
 @property_test

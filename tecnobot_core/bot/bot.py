@@ -100,6 +100,7 @@ class Bot:
             send=connection.send,
             wait_ready=connection.wait_connected,
             events=self.events,
+            on_stood_down=self.stop,
             max_concurrent=max_concurrent,
             turn_timeout_s=turn_timeout_s,
         )
@@ -119,10 +120,11 @@ class Bot:
             if self._flows is not None:
                 await self._flows.load()
                 self._tasks.start(self._flows.watch(), "watch_flows")
-            await open_parts.enter_async_context(self._connection)
+            # Owned before connecting: a process that may not answer must not take the link from the one that may.
             await open_parts.enter_async_context(self._delivery)
+            await open_parts.enter_async_context(self._connection)
             await self._receive()
-            if not await self._delivery.drain(self._drain_s):
+            if not self._delivery.stood_down and not await self._delivery.drain(self._drain_s):
                 left = self._delivery.statistics()
                 logger.warning("stopped with %d messages unanswered and %d unsent", left.waiting, left.unsent)
 

@@ -8,4 +8,5 @@ from .memory import MemoryDelivery as MemoryDelivery
 from .ports import Conversations as Conversations
 from .ports import DeliveryStore as DeliveryStore
 from .ports import OutboxEntry as OutboxEntry
-from .ports import SendOutcome as SendOutcome
+from .ports import Pending as Pending
+from .ports import SendState as SendState

@@ -3,26 +3,19 @@
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Any, Self, TypeVar
 
-from ..errors import LifecycleError, StoreError, TransportError
-from ..events import (
-    DuplicateIgnored,
-    EventBus,
-    MessageAccepted,
-    MessageSent,
-    SendRejected,
-    SendUncertain,
-    TurnCommitted,
-    TurnFailed,
-)
+from ..errors import LeaseLostError, LifecycleError, StoreError
+from ..events import DuplicateIgnored, EventBus, MessageAccepted, StoodDown, TurnCommitted, TurnFailed
 from ..messages import ChatId, InboundMessage, OutboundMessage, Turn
 from ..tasks import Tasks
+from .backlog import Backlog
 from .lanes import Lanes
-from .ports import DeliveryStore, OutboxEntry, SendOutcome
+from .ports import DeliveryStore, OutboxEntry
+from .sending import Sender
 
 logger = logging.getLogger(__name__)
 
@@ -34,7 +27,7 @@ MAX_RETRY_S = 5.0
 
 @dataclass(slots=True)
 class DeliveryStatistics:
-    """Counts since the start; ``waiting`` and ``unsent`` are of this moment."""
+    """Counts since the start; ``waiting`` and ``unsent`` are of this moment, in memory."""
 
     accepted: int = 0
     duplicates: int = 0
@@ -54,6 +47,10 @@ class Delivery:
     *handle* turns a message into a Turn and changes nothing outside; it is cancelled after *turn_timeout_s*. When it
     raises, *fail* makes the Turn that is committed instead. A store that fails for a while is waited for, and the
     message is handled again; nothing was changed by the first time. *wait_ready* returns when sending may work again.
+
+    Entered, it takes the ownership of *store* and goes on with what an earlier process left. When another process takes
+    it, everything stops and *on_stood_down* is called. At most *max_loaded* messages wait in memory, the others in the
+    store.
     """
 
     def __init__(
@@ -65,51 +62,68 @@ class Delivery:
         send: Callable[[OutboundMessage], Awaitable[None]],
         wait_ready: Callable[[], Awaitable[object]],
         events: EventBus,
+        on_stood_down: Callable[[], object] = bool,
         max_concurrent: int = 64,
+        max_loaded: int = 1000,
         turn_timeout_s: float = 60.0,
+        confirm_every_s: float = 5.0,
         clock: Callable[[], float] = time.perf_counter,
-        sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
+        sleep: Callable[[float], Coroutine[Any, Any, object]] = asyncio.sleep,
     ) -> None:
+        self.stood_down = False
         self._store = store
         self._handle = handle
         self._fail = fail
-        self._send = send
-        self._wait_ready = wait_ready
         self._events = events
+        self._on_stood_down = on_stood_down
         self._turn_timeout_s = turn_timeout_s
+        self._confirm_every_s = confirm_every_s
         self._clock = clock
         self._sleep = sleep
-        self._tasks = Tasks("delivery", on_failure=events.task_failed)
-        self._inbound = Lanes[ChatId, InboundMessage](self._turn, max_concurrent=max_concurrent, tasks=self._tasks)
-        self._outbound = Lanes[ChatId, OutboxEntry](self._dispatch, max_concurrent=max_concurrent, tasks=self._tasks)
         self._statistics = DeliveryStatistics()
         self._store_failing = False
         self._closed = False
+        self._tasks = Tasks("delivery", on_failure=events.task_failed)
+        self._inbound = Lanes[ChatId, InboundMessage](self._turn, max_concurrent=max_concurrent, tasks=self._tasks)
+        self._backlog = Backlog(self._inbound, self._load, max_loaded=max_loaded, tasks=self._tasks)
+        self._sender = Sender(
+            send,
+            wait_ready,
+            move=lambda states: self._with_store(lambda: store.move(states)),
+            on_lease_lost=self._stand_down,
+            events=events,
+            counts=self._statistics,
+            max_concurrent=max_concurrent,
+            tasks=self._tasks,
+            sleep=sleep,
+        )
 
     async def accept(self, messages: Sequence[InboundMessage]) -> None:
         """Journal *messages* and queue the new ones; when this returns they may be acknowledged."""
         self._check_open()
-        new = await self._with_store(lambda: self._store.accept(messages))
-        for message in new:
+        seqs = await self._with_store(lambda: self._store.accept(messages))
+        for message, seq in zip(messages, seqs, strict=True):
+            if seq is None:
+                self._statistics.duplicates += 1
+                self._events.publish(DuplicateIgnored(message.chat, message.id))
+                continue
             self._statistics.accepted += 1
             self._events.publish(MessageAccepted(message.chat, message.id))
-            self._inbound.put(message.chat, message)
-        if len(new) < len(messages):
-            self._note_duplicates(messages, {message.id for message in new})
+            self._backlog.add(seq, message)
 
     async def post(self, message: OutboundMessage) -> bool:
         """Send *message* behind the earlier ones of its chat; False when its key was posted before."""
         self._check_open()
         entries = await self._with_store(lambda: self._store.post([message]))
-        self._enqueue(entries)
+        self._sender.put(entries)
         return bool(entries)
 
     async def drain(self, timeout_s: float) -> bool:
         """Wait until all that was accepted is handled and sent; False when *timeout_s* was not enough."""
         try:
             async with asyncio.timeout(timeout_s):
-                await self._inbound.wait_idle()
-                await self._outbound.wait_idle()
+                await self._backlog.wait_idle()
+                await self._sender.wait_idle()
         except TimeoutError:
             return False
         return True
@@ -117,10 +131,15 @@ class Delivery:
     def statistics(self) -> DeliveryStatistics:
         """The counts; a live object, not a copy."""
         self._statistics.waiting = len(self._inbound)
-        self._statistics.unsent = len(self._outbound)
+        self._statistics.unsent = len(self._sender)
         return self._statistics
 
     async def __aenter__(self) -> Self:
+        await self._with_store(self._store.__aenter__)
+        left = await self._with_store(self._store.unsent)
+        self._sender.put(left)
+        self._backlog.begin()
+        self._tasks.start(self._confirm(), "confirm")
         return self
 
     async def __aexit__(
@@ -131,32 +150,49 @@ class Delivery:
     async def aclose(self) -> None:
         """Stop at once; what is not done stays in the store."""
         self._closed = True
-        await self._tasks.aclose()
-
-    def _note_duplicates(self, messages: Sequence[InboundMessage], new_ids: set[str]) -> None:
-        for message in messages:
-            if message.id in new_ids:
-                new_ids.remove(message.id)  # the same id once more in these messages is a duplicate
-                continue
-            self._statistics.duplicates += 1
-            self._events.publish(DuplicateIgnored(message.chat, message.id))
+        try:
+            await self._tasks.aclose()
+        finally:
+            await self._store.__aexit__(None, None, None)
 
     def _check_open(self) -> None:
         if self._closed:
             raise LifecycleError("this delivery is closed; a closed bot takes no more messages")
 
+    async def _load(self, after: int, limit: int) -> Sequence[tuple[int, InboundMessage]]:
+        found = await self._with_store(lambda: self._store.pending(after, limit))
+        return [(pending.seq, pending.message) for pending in found]
+
     async def _turn(self, message: InboundMessage) -> None:
+        if self.stood_down:
+            return
         started = self._clock()
-        turn = await self._decide(message)
         try:
-            entries = await self._with_store(lambda: self._store.commit([turn]))
+            turn = await self._decide(message)
+            turn, entries = await self._commit(message, turn)
+        except LeaseLostError:
+            self._stand_down()
+            return
+        self._statistics.committed += 1
+        self._events.publish(TurnCommitted(turn, self._clock() - started))
+        self._sender.put(entries)
+        self._backlog.refill()
+
+    async def _commit(self, message: InboundMessage, turn: Turn) -> tuple[Turn, Sequence[OutboxEntry]]:
+        try:
+            return turn, await self._store_turn(turn)
+        except LeaseLostError:
+            raise
         except StoreError as error:
             # What this turn holds can never be stored. The apology holds less, and the chat must go on.
             turn = self._failed(message, error)
-            entries = await self._with_store(lambda: self._store.commit([turn]))
-        self._statistics.committed += 1
-        self._events.publish(TurnCommitted(turn, self._clock() - started))
-        self._enqueue(entries)
+            return turn, await self._store_turn(turn)
+
+    async def _store_turn(self, turn: Turn) -> Sequence[OutboxEntry]:
+        # Marked in the same transaction where it is sent next anyway: one commit less.
+        first = turn.outgoing[:1] if self._sender.would_send_at_once(turn.chat) else ()
+        taken = [message.key for message in first]
+        return await self._with_store(lambda: self._store.commit([turn], taken=taken))
 
     async def _decide(self, message: InboundMessage) -> Turn:
         try:
@@ -174,35 +210,22 @@ class Delivery:
         self._events.publish(TurnFailed(message.chat, message.id, error))
         return self._fail(message, error)
 
-    def _enqueue(self, entries: Sequence[OutboxEntry]) -> None:
-        for entry in entries:
-            self._outbound.put(entry.message.chat, entry)
-
-    async def _dispatch(self, entry: OutboxEntry) -> None:
-        outcome = await self._send_until_known(entry.message)
-        await self._with_store(lambda: self._store.settle({entry.id: outcome}))
-
-    async def _send_until_known(self, message: OutboundMessage) -> SendOutcome:
-        delay_s = FIRST_RETRY_S
-        while True:
+    async def _confirm(self) -> None:
+        """Notice another owner also while there is nothing to write."""
+        while not self.stood_down:
+            await self._sleep(self._confirm_every_s)
             try:
-                await self._send(message)
-            except TransportError as error:
-                if error.sent == "maybe":
-                    self._statistics.uncertain += 1
-                    self._events.publish(SendUncertain(message.chat, message.key, error))
-                    return "uncertain"
-                if not error.retryable:
-                    self._statistics.rejected += 1
-                    self._events.publish(SendRejected(message.chat, message.key, error))
-                    return "rejected"
-                await self._sleep(error.retry_after_s or delay_s)
-                await self._wait_ready()
-                delay_s = min(delay_s * 2, MAX_RETRY_S)
-                continue
-            self._statistics.sent += 1
-            self._events.publish(MessageSent(message.chat, message.key))
-            return "sent"
+                await self._with_store(self._store.confirm)
+            except LeaseLostError:
+                self._stand_down()
+
+    def _stand_down(self) -> None:
+        if not self.stood_down:
+            self.stood_down = True
+            self._sender.stop()
+            logger.warning("another process owns this chatbot now; this one stops")
+            self._events.publish(StoodDown())
+            self._on_stood_down()
 
     async def _with_store(self, call: Callable[[], Awaitable[T]]) -> T:
         delay_s = FIRST_RETRY_S

@@ -40,6 +40,10 @@ class Lanes(Generic[K, T]):
         """Items that wait or are being handled."""
         return self._items
 
+    def __contains__(self, key: K) -> bool:
+        """Whether something of *key* waits or is being handled."""
+        return key in self._lanes
+
     def put(self, key: K, item: T) -> None:
         """Queue *item* behind the earlier items of *key*."""
         self._items += 1

@@ -2,12 +2,14 @@
 
 import asyncio
 from collections import OrderedDict, deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
-from itertools import count
+from itertools import count, islice
+from types import TracebackType
+from typing import Self
 
 from ..messages import ChatId, ChatMessage, Conversation, InboundMessage, OutboundMessage, Position, Turn
-from .ports import Conversations, OutboxEntry, SendOutcome
+from .ports import Conversations, OutboxEntry, Pending, SendState
 
 MAX_PINNED = 3  # as many pinned rows as a window keeps by default
 
@@ -49,7 +51,7 @@ class MemoryConversations:
 
 
 class MemoryDelivery:
-    """A DeliveryStore that lives as long as the process.
+    """A DeliveryStore that lives as long as the process, which therefore owns it.
 
     Holds at most *max_pending* accepted messages and *max_pending_bytes* of their text; ``accept`` waits beyond that.
     Remembers at least the last *max_remembered* message ids and outgoing keys. What turns leave behind goes to
@@ -69,37 +71,64 @@ class MemoryDelivery:
         self._max_pending_bytes = max_pending_bytes
         self._inbound_ids = _Recent(max_remembered)
         self._outgoing_keys = _Recent(max_remembered)
-        self._pending: dict[str, int] = {}
+        self._pending: dict[str, Pending] = {}
         self._pending_bytes = 0
         self._room = asyncio.Event()
-        self._entries = count(1)
+        self._numbers = count(1)
 
-    async def accept(self, messages: Sequence[InboundMessage]) -> Sequence[InboundMessage]:
-        accepted = []
+    async def accept(self, messages: Sequence[InboundMessage]) -> Sequence[int | None]:
+        seqs: list[int | None] = []
         for message in messages:
             while self._full():
                 self._room.clear()
                 await self._room.wait()
-            if message.id not in self._pending and self._inbound_ids.add(message.id):
-                self._pending[message.id] = size = len(message.text)
-                self._pending_bytes += size
-                accepted.append(message)
-        return accepted
+            if message.id in self._pending or not self._inbound_ids.add(message.id):
+                seqs.append(None)
+                continue
+            seqs.append(seq := next(self._numbers))
+            self._pending[message.id] = Pending(seq, message)
+            self._pending_bytes += len(message.text)
+        return seqs
 
-    async def commit(self, turns: Sequence[Turn]) -> Sequence[OutboxEntry]:
+    async def pending(self, after: int, limit: int) -> Sequence[Pending]:
+        return list(islice((pending for pending in self._pending.values() if pending.seq > after), limit))
+
+    async def commit(self, turns: Sequence[Turn], *, taken: Collection[str] = ()) -> Sequence[OutboxEntry]:
         open_turns = [turn for turn in turns if any(id in self._pending for id in turn.inbound)]
-        await self._conversations.record([turn for turn in open_turns if turn.outcome != "skipped"])
+        await self._conversations.record([turn for turn in open_turns if turn.outcome == "answered"])
         for turn in open_turns:
             for id in turn.inbound:
-                self._pending_bytes -= self._pending.pop(id, 0)
+                if (pending := self._pending.pop(id, None)) is not None:
+                    self._pending_bytes -= len(pending.message.text)
         self._room.set()
-        return await self.post([message for turn in open_turns for message in turn.outgoing])
+        return self._entries([message for turn in open_turns for message in turn.outgoing], taken)
 
     async def post(self, messages: Sequence[OutboundMessage]) -> Sequence[OutboxEntry]:
-        return [OutboxEntry(next(self._entries), m) for m in messages if self._outgoing_keys.add(m.key)]
+        return self._entries(messages, ())
 
-    async def settle(self, outcomes: Mapping[int, SendOutcome]) -> None:
+    async def move(self, states: Mapping[int, SendState]) -> None:
         """Nothing to do: an entry lives in the lane that sends it."""
+
+    async def unsent(self) -> Sequence[OutboxEntry]:
+        return ()
+
+    async def confirm(self) -> None:
+        """Nobody else can own this process's memory."""
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Nothing to give back."""
+
+    def _entries(self, messages: Sequence[OutboundMessage], taken: Collection[str]) -> list[OutboxEntry]:
+        return [
+            OutboxEntry(next(self._numbers), message, "taken" if message.key in taken else "waiting")
+            for message in messages
+            if self._outgoing_keys.add(message.key)
+        ]
 
     def _full(self) -> bool:
         return len(self._pending) >= self._max_pending or self._pending_bytes >= self._max_pending_bytes

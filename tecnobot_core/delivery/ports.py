@@ -1,44 +1,88 @@
 """Where messages wait and conversations are remembered."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from types import TracebackType
+from typing import Literal, Protocol, Self
 
 from ..messages import ChatId, Conversation, InboundMessage, OutboundMessage, Turn
 
-SendOutcome = Literal["sent", "uncertain", "rejected"]
+SendState = Literal["waiting", "taken", "sent", "uncertain", "rejected", "expired"]
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """An accepted message that is not done; ``seq`` grows in the order of acceptance."""
+
+    seq: int
+    message: InboundMessage
 
 
 @dataclass(frozen=True, slots=True)
 class OutboxEntry:
-    """An outgoing message that waits to be sent; ``id`` is the store's."""
+    """An outgoing message that is to be sent; ``id`` is the store's.
+
+    ``state`` is "waiting", or "taken" when it was marked as being sent. What an earlier process had taken and not
+    settled may or may not have arrived: the store hands it out once, as "uncertain".
+    """
 
     id: int
     message: OutboundMessage
+    state: SendState
 
 
-class DeliveryStore(Protocol):
-    """Keeps what was accepted until it is done, and what was decided until it is sent.
+class Inbox(Protocol):
+    """Keeps what was accepted until a turn has done it. A message id is accepted once."""
 
-    A message id is accepted once. A turn is committed as a whole or not at all, and again without effect when its
-    inbound messages are done already. Entries come back in the order in which their turn held them.
-    """
-
-    async def accept(self, messages: Sequence[InboundMessage]) -> Sequence[InboundMessage]:
-        """Journal *messages*; return the new ones, in order. Waits while the store is full."""
+    async def accept(self, messages: Sequence[InboundMessage]) -> Sequence[int | None]:
+        """Journal *messages*; the ``seq`` of each new one, None for each known one. Waits while the inbox is full."""
         ...
 
-    async def commit(self, turns: Sequence[Turn]) -> Sequence[OutboxEntry]:
-        """Store the effects of *turns* and mark their messages done; return what is now to be sent."""
+    async def pending(self, after: int, limit: int) -> Sequence[Pending]:
+        """The first *limit* messages that are not done, of those with ``seq`` above *after*, in order."""
         ...
+
+    async def commit(self, turns: Sequence[Turn], *, taken: Collection[str] = ()) -> Sequence[OutboxEntry]:
+        """Store the effects of *turns*, each as a whole, and end their messages; what is now to be sent, in order.
+
+        A turn whose messages are done already has no effect. Outgoing messages whose key is in *taken* are marked as
+        being sent in the same transaction. Only an answered turn changes history and position.
+        """
+        ...
+
+
+class Outbox(Protocol):
+    """Keeps what was decided until it is sent. A key is sent once."""
 
     async def post(self, messages: Sequence[OutboundMessage]) -> Sequence[OutboxEntry]:
         """Put messages that answer nobody into the outbox; known keys are left out."""
         ...
 
-    async def settle(self, outcomes: Mapping[int, SendOutcome]) -> None:
-        """Record how sending ended, by entry id."""
+    async def move(self, states: Mapping[int, SendState]) -> None:
+        """Record what becomes of entries, by their id."""
         ...
+
+    async def unsent(self) -> Sequence[OutboxEntry]:
+        """What an earlier process left, in order: "waiting", or "uncertain" and thereby ended."""
+        ...
+
+
+class DeliveryStore(Inbox, Outbox, Protocol):
+    """An inbox and an outbox that commit together, owned by one process at a time.
+
+    Entering takes the ownership. From then on the writes of an earlier owner raise LeaseLostError, but for ``accept``:
+    what is journaled is answered by whoever owns. Everything else that goes wrong is StoreError.
+    """
+
+    async def confirm(self) -> None:
+        """Raise LeaseLostError when another process has become the owner."""
+        ...
+
+    async def __aenter__(self) -> Self: ...
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None: ...
 
 
 class Conversations(Protocol):

