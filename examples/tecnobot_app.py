@@ -36,6 +36,7 @@ from tecnobot_core.adapters.embedded_postgres import EmbeddedPostgres
 from tecnobot_core.adapters.postgres import (
     Database,
     PostgresConversations,
+    PostgresDelivery,
     PostgresFlowStore,
     PostgresKnowledge,
     ensure_chatbot,
@@ -78,8 +79,11 @@ class TecnoBot:
         await self._load_demo_if_empty()
         self.model = await self._model()
 
-    def bot(self, transport: Transport, *, drain_s: float = 2.0) -> Bot:
-        """A bot over *transport*. Everything but the connection may be left out."""
+    def bot(self, transport: Transport, *, durable: bool, drain_s: float = 2.0) -> Bot:
+        """A bot over *transport*. Everything but the connection may be left out.
+
+        *durable*: what was accepted and is not answered outlives a kill, and this process takes the chatbot over.
+        """
         settings = self.settings
         self.connection = ConnectionManager(
             transport,
@@ -101,6 +105,7 @@ class TecnoBot:
             knowledge=Knowledge(self.knowledge_store),
             model=self.model,
             conversations=self.conversations,
+            store=self._delivery() if durable else None,
             window=HistoryWindow(settings.max_chat_history),
             rate_limiter=RateLimiter(settings.rate_limit_max_messages, settings.rate_limit_cooldown_s),
             memory=self.memory,
@@ -114,6 +119,9 @@ class TecnoBot:
     async def history(self, chat: ChatId) -> Sequence[ChatMessage]:
         """What a page that is loaded again shows."""
         return (await self.conversations.load(chat, 100)).history
+
+    def _delivery(self) -> PostgresDelivery:
+        return PostgresDelivery(self.database, self.chatbot_id, write_window_s=self.settings.write_window_s)
 
     async def _model(self) -> ChatModel | None:
         # Or anything with `complete(messages)`. Without a model, flows and knowledge answer.
@@ -156,7 +164,7 @@ async def serve(app: TecnoBot) -> None:
     settings = app.settings
     page = WebChat(app.history)  # Or the WhatsApp transport, when it comes.
     page.watch(app.events)
-    bot = app.bot(page)
+    bot = app.bot(page, durable=True)
 
     def not_ready() -> Sequence[str]:
         state = app.connection.status().state
@@ -178,7 +186,7 @@ async def serve(app: TecnoBot) -> None:
 
 async def chat(app: TecnoBot) -> None:
     """The terminal, until the end of the input or a signal."""
-    bot = app.bot(ConsoleTransport())
+    bot = app.bot(ConsoleTransport(), durable=False)
     print(f"{app.shop['shop']['name']}: escribe un mensaje (Ctrl-D termina)")
     async with stop_signals(bot.stop):
         await bot.run()
@@ -190,7 +198,7 @@ async def replay(app: TecnoBot, file: Path, me: str | None) -> None:
     # Chats of their own, which are removed at the end: a replay leaves the real ones as they are.
     prefix = f"replay:{file.name}:"
     transport = ReplayTransport(export, prefix=prefix)
-    bot = app.bot(transport, drain_s=600)
+    bot = app.bot(transport, durable=False, drain_s=600)
     chats: set[ChatId] = set()
     with tqdm(total=transport.total, unit=" messages") as bar:
 

@@ -42,8 +42,8 @@ class RateLimiter:
     limit, nor makes a blocked key forgotten.
 
     Times and *clock* are Unix seconds. A time more than *window_s* ahead of *clock* is not believed, and lowered to
-    that: a wrong year costs its key one window, not a year. Replays of the past need no clock of their own.
-    Raises ValueError for a limit or a time that makes no sense. A hit costs amortised O(1), for newcomers
+    that: a wrong year costs its key two windows at most. Replays of the past need no clock of their own.
+    Raises ValueError for a limit or a time that makes no sense. A hit costs O(1), a newcomer amortised
     O(log *max_keys*). Not for several threads.
     """
 
@@ -61,9 +61,7 @@ class RateLimiter:
             raise ValueError(f"mode must be 'sliding' or 'cooldown', not {mode!r}")
         if not 0 < window_s < math.inf:
             raise ValueError(f"window_s must be a positive number of seconds, not {window_s}")
-        _require_positive(
-            max_messages=max_messages, max_keys=max_keys, max_overall=1 if max_overall is None else max_overall
-        )
+        _require_positive(max_messages=max_messages, max_keys=max_keys, max_overall=max_overall)
         self._window_s = window_s
         self._rule = (_Sliding if mode == "sliding" else _Cooldown)(max_messages, window_s)
         self._overall_rule = None if max_overall is None else _Sliding(max_overall, window_s)
@@ -218,7 +216,7 @@ class _Cooldown(_Sliding):
         super().admit(log, at)
 
 
-def _require_positive(**limits: int) -> None:
+def _require_positive(**limits: int | None) -> None:
     for name, limit in limits.items():
-        if limit < 1:
+        if limit is not None and limit < 1:
             raise ValueError(f"{name} must be at least 1, not {limit}")

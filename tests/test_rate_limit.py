@@ -155,7 +155,7 @@ def test_the_clock_is_the_time_of_a_message_without_one() -> None:
     assert limiter.hit("ana", 1010.0) == 0.0
 
 
-def test_a_message_from_a_wrong_year_costs_one_window() -> None:
+def test_a_message_from_a_wrong_year_costs_two_windows_at_most() -> None:
     clock = FakeClock(1000)
     limiter = RateLimiter(2, 10, clock=clock)
     year = 365 * 86400.0

@@ -27,7 +27,7 @@ _PIECE = re.compile(
 )
 # Emoji and combining accents cost a second token each, the newest emoji and the rarest characters a third.
 _SECOND_TOKEN = re.compile("[\u0300-\u036f\U00010000-\U0010ffff]")
-_THIRD_TOKEN = re.compile("[\U0001fa70-\U0010ffff]")
+_THIRD_TOKEN = re.compile("[\U0001f97e-\U0010ffff]")
 
 
 def estimate_tokens(message: ChatMessage) -> int:

@@ -57,10 +57,8 @@ class HistoryWindow:
         slack: int = 0,
         keep_pinned: int = 3,
     ) -> None:
-        _require_at_least(1, max_messages=max_messages)
+        _require_at_least(1, max_messages=max_messages, max_tokens=max_tokens)
         _require_at_least(0, slack=slack, keep_pinned=keep_pinned)
-        if max_tokens is not None:
-            _require_at_least(1, max_tokens=max_tokens)
         self._max_messages = max_messages
         self._max_tokens = max_tokens
         self._count = count
@@ -203,7 +201,7 @@ def _shortened(row: ChatMessage, kept_chars: int) -> ChatMessage:
     return replace(row, content=text[: kept_chars - tail] + CUT_MARK + text[len(text) - tail :])
 
 
-def _require_at_least(least: int, **numbers: int) -> None:
+def _require_at_least(least: int, **numbers: int | None) -> None:
     for name, number in numbers.items():
-        if number < least:
+        if number is not None and number < least:
             raise ValueError(f"{name} must be at least {least}, not {number}")

@@ -109,8 +109,9 @@ async def test_a_message_comes_back_as_it_was(store: DeliveryStore) -> None:
         from_me=True,
         reply_to="other",
     )
-    await store.accept([message, inbound("plain")])
-    assert [pending.message for pending in await store.pending(0, 9)] == [message, inbound("plain")]
+    at_the_epoch = InboundMessage(id="0", chat=BEN, sent_at=0.0)
+    await store.accept([message, inbound("plain"), at_the_epoch])
+    assert [pending.message for pending in await store.pending(0, 9)] == [message, inbound("plain"), at_the_epoch]
 
 
 async def test_a_turn_ends_its_messages_and_says_what_is_to_be_sent(

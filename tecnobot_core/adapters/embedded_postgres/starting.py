@@ -1,6 +1,7 @@
 """From an empty folder, or one that a server left in whatever state, to a server that runs."""
 
 import asyncio
+import os
 import shutil
 import signal
 from asyncio.subprocess import Process
@@ -10,14 +11,16 @@ from typing import BinaryIO
 
 from ...errors import ConfigurationError, StoreError
 from .directory import Identity, PrivateDirectory
-from .options import DATA_DIRECTORY, initdb_arguments, server_arguments
+from .options import DATA_DIRECTORY, IS_LINUX, initdb_arguments, server_arguments
 from .process import launch, run
-from .programs import major_version
+from .programs import closed_to_others, major_version
 
 POLL_S = 0.01
 
+_STAYS_IN_DIRECTORY_SINCE = 16  # older ones leave their working directory, and come back by its full path
+
 _WAL_SEGMENT_BYTES = 16 * 1024 * 1024  # the most that the server asks of the disk at once
-_LAST_LINES = 5
+_LAST_LINES, _LAST_BYTES = 5, 8192
 
 
 class Start:
@@ -75,21 +78,37 @@ class Start:
 
     async def _failure(self, program: str, exit_code: int) -> ConfigurationError | StoreError:
         """Why *program*, which has ended, did."""
-        made_by, programs = self._directory.data_version(), await major_version(self._bin_dir)
-        if made_by not in (None, programs):
-            return ConfigurationError(
-                f"{self._directory.path} holds a database of PostgreSQL {made_by}, and {self._bin_dir} is PostgreSQL "
-                f"{programs}: set POSTGRES_BIN_DIR to the programs of version {made_by}; or, to change over, dump it "
-                "with those (pg_dump), name a new folder, and restore it there"
-            )
+        version = await major_version(self._bin_dir)
+        if problem := self._version_problem(version) or self._way_problem(version):
+            return ConfigurationError(problem)
         path = self._directory.path
         full = ", with the disk full," if shutil.disk_usage(path).free < _WAL_SEGMENT_BYTES else ""
         said = self._last_lines() or f"exit code {exit_code} and not a word"
         return StoreError(f"{program} failed in {path}{full} saying: {said}", retryable=False)
 
+    def _version_problem(self, version: int) -> str | None:
+        made_by = self._directory.data_version()
+        if made_by in (None, version):
+            return None
+        return (
+            f"{self._directory.path} holds a database of PostgreSQL {made_by}, and {self._bin_dir} is PostgreSQL "
+            f"{version}: set POSTGRES_BIN_DIR to the programs of version {made_by}; or, to change over, dump it with "
+            "those (pg_dump), name a new folder, and restore it there"
+        )
+
+    def _way_problem(self, version: int) -> str | None:
+        path = self._directory.path
+        stays = IS_LINUX and version >= _STAYS_IN_DIRECTORY_SINCE
+        if stays or self._identity.uid == os.geteuid() or not (closed := closed_to_others(path.parent)):
+            return None
+        return (
+            f"the server, which runs as uid {self._identity.uid}, cannot pass {closed} to {path}: name a folder "
+            f"elsewhere, as under /srv, or use PostgreSQL {_STAYS_IN_DIRECTORY_SINCE} or newer on Linux"
+        )
+
     def _last_lines(self) -> str:
         """The end of what the log got since this attempt began."""
-        with open(self._directory.log, "rb") as log:
-            log.seek(self._log_begin)
-            lines = log.read().decode(errors="replace").split("\n")
+        end = os.fstat(self._log.fileno()).st_size
+        begin = max(self._log_begin, end - _LAST_BYTES)
+        lines = os.pread(self._log.fileno(), end - begin, begin).decode(errors="replace").split("\n")
         return "\n".join([line.strip() for line in lines if line.strip()][-_LAST_LINES:])

@@ -10,11 +10,15 @@ from ...messages import ChatId, InboundMessage, MediaReference, OutboundMessage
 
 def encode(message: InboundMessage | OutboundMessage) -> dict[str, Any]:
     """*message* in JSON types. What has its default is left out."""
-    fields = {name: value for name, value in asdict(message).items() if value not in (None, "", False, ())}
+    fields = {name: value for name, value in asdict(message).items() if not _is_default(value)}
     fields["chat"] = message.chat.reveal()
     if message.media is not None:
         fields["media"] = {**fields["media"], "key": b64encode(message.media.key).decode("ascii")}
     return fields
+
+
+def _is_default(value: object) -> bool:
+    return value is None or value is False or value in ("", ())
 
 
 def decode_inbound(fields: Mapping[str, Any]) -> InboundMessage:

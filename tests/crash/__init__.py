@@ -1,0 +1,1 @@
+"""A bot that is killed again and again, and the phones that it talks to."""

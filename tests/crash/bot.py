@@ -1,0 +1,101 @@
+"""The bot that is killed: ``python -m tests.crash.bot DSN SOCKET SEED``."""
+
+import asyncio
+import json
+import random
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from tecnobot_core import Bot, ConnectionManager, EventBus
+from tecnobot_core.adapters.postgres import Database, PostgresConversations, PostgresDelivery, ensure_chatbot, migrate
+from tecnobot_core.completion import Completion
+from tecnobot_core.connection import Lost, Opened, Sink
+from tecnobot_core.errors import TransportError
+from tecnobot_core.messages import ChatId, ChatMessage, InboundMessage, OutboundMessage
+from tecnobot_core.tasks import Tasks, stop_signals
+
+
+class SocketTransport:
+    """Speaks with Phones, a line of JSON for each thing said."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._tasks = Tasks("socket")
+        self._writer: asyncio.StreamWriter | None = None
+        self._waiting: dict[str, asyncio.Future[None]] = {}
+
+    async def open(self, sink: Sink) -> None:
+        try:
+            reader, self._writer = await asyncio.open_unix_connection(self._path)
+        except OSError as error:
+            raise TransportError(str(error), reason="network") from error
+        sink(Opened())
+        self._tasks.start(self._read(reader, sink), "read")
+
+    async def close(self) -> None:
+        if self._writer is not None:
+            self._writer.close()
+        await self._tasks.aclose()
+        self._tasks = Tasks("socket")
+
+    async def send(self, message: OutboundMessage) -> None:
+        sent = self._waiting[message.key] = asyncio.get_running_loop().create_future()
+        self.say({"type": "send", "chat": message.chat.reveal(), "key": message.key})
+        try:
+            await sent
+        finally:
+            del self._waiting[message.key]
+
+    async def ping(self) -> None:
+        """The socket tells by itself."""
+
+    async def acknowledge(self, message_ids: Sequence[str]) -> None:
+        self.say({"type": "acknowledge", "ids": list(message_ids)})
+
+    def say(self, line: dict[str, Any]) -> None:
+        if self._writer is None or self._writer.is_closing():
+            raise TransportError("the socket is closed", reason="network")
+        self._writer.write(json.dumps(line).encode() + b"\n")
+
+    async def _read(self, reader: asyncio.StreamReader, sink: Sink) -> None:
+        while line := await reader.readline():
+            said = json.loads(line)
+            if said["type"] == "message":
+                sink(InboundMessage(id=said["id"], chat=ChatId(said["chat"]), sent_at=0.0, text=f"¿{said['id']}?"))
+            else:
+                self._waiting[said["key"]].set_result(None)
+        for sent in self._waiting.values():
+            sent.set_exception(TransportError("the socket closed", reason="network", sent="maybe"))
+        sink(Lost())
+
+
+class SlowModel:
+    """Answers each question with itself, after a while that differs."""
+
+    def __init__(self, seed: int) -> None:
+        self._chance = random.Random(seed)
+
+    async def complete(self, messages: Sequence[ChatMessage]) -> Completion:
+        await asyncio.sleep(self._chance.random() * 0.02)
+        return Completion(f"answer to {messages[-1].content}", "slow")
+
+
+async def main(dsn: str, path: str, seed: int) -> None:
+    transport, events = SocketTransport(path), EventBus()
+    async with Database(dsn) as database:
+        await migrate(database)
+        await ensure_chatbot(database, "crash")
+        bot = Bot(
+            ConnectionManager(transport, base_delay_s=0.05, events=events),
+            model=SlowModel(seed),
+            conversations=PostgresConversations(database, "crash"),
+            store=PostgresDelivery(database, "crash"),
+            events=events,
+        )
+        async with stop_signals(bot.stop):
+            await bot.run()
+
+
+if __name__ == "__main__":
+    asyncio.run(main(sys.argv[1], sys.argv[2], int(sys.argv[3])))
