@@ -5,7 +5,7 @@ import logging
 import signal
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
-from types import TracebackType
+from types import FrameType, TracebackType
 from typing import Any, Self, TypeVar
 
 from .errors import LifecycleError
@@ -61,12 +61,7 @@ class Tasks:
 
     async def aclose(self) -> None:
         """Cancel what still runs, wait for it, and raise what failed before."""
-        self._closed = True
-        running = [task for task in self._running if task is not asyncio.current_task()]
-        for task in running:
-            task.cancel()
-        if running:
-            await asyncio.wait(running)
+        await self._end()
         failures, self._failures = self._failures, []
         if len(failures) == 1:
             raise failures[0]
@@ -79,26 +74,45 @@ class Tasks:
     async def __aexit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        await self.aclose()
+        """Close; a failure, which was told when it happened, takes the place of no error that is under way."""
+        if exc is None:
+            await self.aclose()
+        else:
+            await self._end()
+
+    async def _end(self) -> None:
+        self._closed = True
+        running = [task for task in self._running if task is not asyncio.current_task()]
+        for task in running:
+            task.cancel()
+        if running:
+            await asyncio.wait(running)
 
 
 @asynccontextmanager
 async def stop_signals(stop: Callable[[], object]) -> AsyncIterator[None]:
-    """Call *stop* on SIGINT and SIGTERM while inside; a second signal acts as if nobody had listened."""
+    """Call *stop* on the first SIGINT or SIGTERM while inside; a second one goes to whoever listened before.
+
+    Main thread only. May be nested: the inner one gets the first signal, the outer one the next.
+    """
     loop = asyncio.get_running_loop()
+    # Not loop.add_signal_handler: it forgets who listened before, so the inner of two would silence the outer.
+    before: dict[int, Any] = {}
 
-    def stopping(number: signal.Signals) -> None:
-        loop.remove_signal_handler(number)
-        stop()
+    def listen_as_before() -> None:
+        while before:
+            signal.signal(*before.popitem())
 
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    for number in numbers:
-        loop.add_signal_handler(number, stopping, number)
+    def stopping(number: int, frame: FrameType | None) -> None:
+        listen_as_before()
+        loop.call_soon_threadsafe(stop)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        before[number] = signal.signal(number, stopping)
     try:
         yield
     finally:
-        for number in numbers:
-            loop.remove_signal_handler(number)
+        listen_as_before()
 
 
 async def wait_or_sleep(

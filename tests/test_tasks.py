@@ -80,10 +80,35 @@ async def test_waiting_ends_with_the_event_or_with_the_time() -> None:
         assert await woken is True
 
 
-async def test_a_signal_calls_stop_once() -> None:
+async def test_cancelling_an_owner_after_a_failure_is_still_a_cancellation() -> None:
+    async def own() -> None:
+        async with Tasks("part") as tasks:
+            tasks.start(_fail("earlier"), "work")
+            await asyncio.Event().wait()
+
+    async with Tasks("test") as tasks:
+        owner = tasks.start(own(), "own")
+        await FakeClock().settle()
+        owner.cancel()
+        await asyncio.wait([owner])
+        assert owner.cancelled()
+
+
+async def test_signals_go_to_the_inner_listener_then_to_the_outer_and_then_to_whoever_listened_before() -> None:
+    heard: asyncio.Queue[str] = asyncio.Queue()
+    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    async with stop_signals(lambda: heard.put_nowait("outer")), stop_signals(lambda: heard.put_nowait("inner")):
+        for number, expected in ((signal.SIGTERM, "inner"), (signal.SIGINT, "outer")):
+            os.kill(os.getpid(), number)
+            assert await asyncio.wait_for(heard.get(), 5) == expected
+        assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
+
+
+async def test_the_outer_listener_hears_again_when_the_inner_one_is_gone() -> None:
     stopped = asyncio.Event()
-    before = signal.getsignal(signal.SIGTERM)
     async with stop_signals(stopped.set):
+        async with stop_signals(bool):
+            pass
         os.kill(os.getpid(), signal.SIGTERM)
         await asyncio.wait_for(stopped.wait(), 5)
-    assert signal.getsignal(signal.SIGTERM) == before
