@@ -3,7 +3,6 @@
 import argparse
 import asyncio
 import json
-import resource
 import subprocess
 import sys
 import time
@@ -16,6 +15,7 @@ from tecnobot_core.bot import Bot
 from tecnobot_core.connection import ConnectionManager, DisconnectReason, Lost, Opened, Sink
 from tecnobot_core.delivery import MemoryConversations
 from tecnobot_core.flows import Flow, FlowRepository, MemoryFlowStore
+from tecnobot_core.memory import read_peak_rss_bytes
 from tecnobot_core.messages import ChatId, InboundMessage, OutboundMessage
 
 REQUIRES: list[str] = []
@@ -92,7 +92,7 @@ async def _run(n_messages: int, n_chats: int, n_flows: int) -> dict[str, float]:
         "per_cpu_s": n_messages / cpu,
         "lost": n_messages - customers.answered,
         "out_of_order": customers.out_of_order,
-        "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / MIB,
+        "peak_mib": read_peak_rss_bytes() / MIB,
     }
 
 

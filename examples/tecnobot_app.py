@@ -7,7 +7,6 @@ scripts/run replay FILE [--me NAME]  a WhatsApp chat export, or a text file of o
 
 import argparse
 import asyncio
-import resource
 import sys
 import tomllib
 from collections.abc import Sequence
@@ -49,10 +48,12 @@ from tecnobot_core.completion import ChatModel
 from tecnobot_core.connection import Transport
 from tecnobot_core.flows import Flow
 from tecnobot_core.knowledge import Passage
+from tecnobot_core.memory import read_peak_rss_bytes
 from tecnobot_core.messages import ChatId, ChatMessage, Turn
 from tecnobot_core.tasks import stop_signals
 from tecnobot_core.testing import ReplayReport
 
+MIB = 1024 * 1024
 DEMO = Path(__file__).parent / "data" / "demo_shop.toml"
 
 
@@ -174,6 +175,7 @@ async def serve(app: TecnoBot) -> None:
         chat=page,
         metrics={"memory": lambda: app.memory.statistics(), "connection": lambda: app.connection.status()},
         ready=not_ready,
+        send=lambda chat, text, key: bot.send(chat, text, key=key),
         host=settings.web_host,
         port=settings.web_port,
         token=settings.web_token.reveal(),
@@ -221,7 +223,7 @@ async def replay(app: TecnoBot, file: Path, me: str | None) -> None:
     print("answered by   " + ", ".join(f"{by} {count}" for by, count in found.by.items()))
     print(f"lost          {found.lost}\nout of order  {found.out_of_order}")
     print(f"time          p50 {found.p50_ms:.1f} ms, p99 {found.p99_ms:.1f} ms")
-    print(f"peak RSS      {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MiB")
+    print(f"peak RSS      {read_peak_rss_bytes() / MIB:.0f} MiB")
 
 
 async def run(arguments: argparse.Namespace) -> None:

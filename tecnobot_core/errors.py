@@ -104,11 +104,23 @@ class FlowError(TecnobotError, ValueError):
 
 
 class StoreError(TecnobotError):
-    """A database or cache tier failed; ``retryable`` tells whether the same call may succeed later."""
+    """A database or cache tier failed.
 
-    def __init__(self, message: str, *, retryable: bool) -> None:
+    ``outcome`` tells what became of the call: "not_sent" and "rolled_back" changed nothing, "permanent" changed nothing
+    and never will, "unknown" may have been done. ``retryable`` tells whether the same call is safe to repeat, and may
+    succeed.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        retryable: bool,
+        outcome: "Literal['not_sent', 'rolled_back', 'unknown', 'permanent'] | None" = None,
+    ) -> None:
         super().__init__(message)
         self.retryable = retryable
+        self.outcome = outcome or ("unknown" if retryable else "permanent")
 
 
 class LeaseLostError(StoreError):

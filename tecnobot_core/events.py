@@ -1,5 +1,6 @@
 """What happened, as frozen values, and the bus that tells those who asked."""
 
+import asyncio
 import inspect
 import logging
 import re
@@ -9,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, TypeVar, overload
 
 from .messages import ChatId, Turn
-from .tasks import Tasks
+from .tasks import Tasks, is_being_cancelled
 
 logger = logging.getLogger(__name__)
 
@@ -167,6 +168,13 @@ class FlowsLoaded(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class DatabaseAcquireSlow(Event):
+    """Somebody had to wait *waited_s* for a connection to the database, and may have gone without."""
+
+    waited_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class BackgroundTaskFailed(Event):
     """A background task raised."""
 
@@ -211,7 +219,8 @@ class EventBus:
 
     Publishing never waits. Plain handlers run at once; each async handler gets its events one after the other in a task
     of the bus. A failing handler is logged and counted in ``failures``, and stops nobody. An async handler that is
-    *max_waiting* events behind loses its oldest ones, counted in ``dropped``.
+    *max_waiting* events behind loses its oldest ones, counted in ``dropped``. What a handler publishes is told before
+    the handlers behind it hear the event that it handles.
     """
 
     def __init__(self, *, max_waiting: int = 1000) -> None:
@@ -267,7 +276,7 @@ class EventBus:
                 continue
             try:
                 result = subscription.handler(event)
-            except Exception as error:
+            except (Exception, asyncio.CancelledError) as error:
                 self._failed(event, error)
                 continue
             if inspect.isawaitable(result):
@@ -283,8 +292,14 @@ class EventBus:
         while len(self._tasks):
             await self._tasks.wait()
 
-    async def aclose(self) -> None:
-        """Cancel async handlers that still run; publishing to plain handlers goes on working."""
+    async def aclose(self, *, patience_s: float = 0.5) -> None:
+        """Cancel async handlers that have not finished after *patience_s*, and drop what waits for them.
+
+        The last events are often those that matter. The bus can be used again afterwards.
+        """
+        await self._tasks.wait(patience_s)
+        for subscription in self._subscriptions:
+            subscription.waiting.clear()
         await self._tasks.aclose()
         self._tasks = Tasks("events")
 
@@ -301,6 +316,10 @@ class EventBus:
                     await result
                 except Exception as error:
                     self._failed(event, error)
+                except asyncio.CancelledError as error:
+                    if is_being_cancelled():
+                        raise
+                    self._failed(event, error)
                 if not subscription.waiting:
                     return
                 event = subscription.waiting.popleft()
@@ -313,7 +332,7 @@ class EventBus:
         if inspect.isawaitable(result):
             await result
 
-    def _failed(self, event: Event, error: Exception) -> None:
+    def _failed(self, event: Event, error: BaseException) -> None:
         self.failures += 1
         logger.error("a handler of %s failed", snake_name(type(event)), exc_info=error)
 

@@ -89,6 +89,12 @@ class Tasks:
             await asyncio.wait(running)
 
 
+def is_being_cancelled() -> bool:
+    """Whether somebody cancelled the current task; if not, a CancelledError comes from something that it awaited."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
 @asynccontextmanager
 async def stop_signals(stop: Callable[[], object]) -> AsyncIterator[None]:
     """Call *stop* on the first SIGINT or SIGTERM while inside; a second one goes to whoever listened before.

@@ -8,8 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tecnobot_core.connection import ConnectionManager, DisconnectReason
-from tecnobot_core.connection.manager import equal_jitter
+from tecnobot_core.connection import ConnectionManager, DisconnectReason, equal_jitter
 from tecnobot_core.errors import LifecycleError, LoggedOutError, TransportError
 from tecnobot_core.events import Connected, ConnectionFailed, Disconnected, HeartbeatMissed, ReconnectScheduled
 from tecnobot_core.messages import ChatId, InboundMessage, OutboundMessage
@@ -132,7 +131,7 @@ async def test_an_attempt_that_hangs_is_given_up() -> None:
     async with made.manager:
         while made.manager.status().state != "waiting":
             await asyncio.sleep(0.001)
-        assert "not connected within 0.01 s" in made.manager.status().last_error
+        assert "no answer within 0.01 s" in made.manager.status().last_error
         assert made.transport.closes == 1
 
 
@@ -167,6 +166,88 @@ async def test_sending_without_a_link_fails_at_once_and_was_not_sent() -> None:
         await made.clock.advance(1)
         await made.manager.send(ANSWER)
         assert made.transport.sent == [ANSWER]
+
+
+async def test_a_message_that_finds_the_link_gone_for_good_may_be_sent_over_a_later_one() -> None:
+    async with link() as made:
+        made.transport.lose(DisconnectReason.LOGGED_OUT, retryable=False)
+        await made.clock.settle()
+        with pytest.raises(TransportError, match=r"not connected \(failed\)") as caught:
+            await made.manager.send(ANSWER)
+        assert (caught.value.sent, caught.value.retryable) == ("no", True)
+
+
+@pytest.mark.parametrize("error", [ZeroDivisionError("surprise"), asyncio.CancelledError()])
+@pytest.mark.parametrize("method", ["open", "ping", "close"])
+async def test_whatever_a_transport_raises_is_a_loss_and_the_link_comes_back(
+    method: str, error: BaseException, caplog: pytest.LogCaptureFixture
+) -> None:
+    made = Link(heartbeat_s=30)
+    works = getattr(made.transport, method)
+    errors = [error]
+
+    async def broken(*arguments: object) -> None:
+        if errors:
+            raise errors.pop()
+        await works(*arguments)
+
+    setattr(made.transport, method, broken)
+    async with made.manager:
+        await made.clock.advance(30)
+        made.transport.lose()
+        await made.clock.advance(10)
+        assert made.manager.status().state == "connected"
+        assert not errors
+    assert made.manager.status().state == "closed"
+    assert ("something other than a TransportError" in caplog.text) == isinstance(error, Exception)
+
+
+async def test_a_broken_parameter_ends_the_link_aloud_and_nobody_waits_for_it() -> None:
+    def broken_jitter(delay_s: float) -> float:
+        raise ZeroDivisionError("jitter")
+
+    transport = FakeTransport()
+    transport.open_errors.append(TransportError("no route"))
+    manager = await ConnectionManager(transport, jitter=broken_jitter).__aenter__()
+    with pytest.raises(TransportError, match="jitter"):
+        await manager.receive()
+    assert manager.status().state == "failed"
+    with pytest.raises(ZeroDivisionError, match="jitter"):
+        await manager.aclose()
+
+
+async def test_a_loss_during_a_ping_keeps_its_own_reason() -> None:
+    async with link(heartbeat_s=30) as made:
+
+        async def ping() -> None:
+            made.transport.lose(DisconnectReason.LOGGED_OUT, retryable=False)
+            raise TransportError("the link went away")
+
+        made.transport.ping = ping  # type: ignore[method-assign]
+        await made.clock.advance(1000)
+        assert made.transport.opens == 1
+        assert [event.reason for event in made.all(Disconnected)] == ["logged_out"]  # type: ignore[attr-defined]
+        assert not made.all(HeartbeatMissed)
+
+
+async def test_a_link_that_flaps_does_not_pile_up_what_it_delivers_again() -> None:
+    async with link(heartbeat_s=1000) as made:
+        made.transport.deliver(inbound(1), inbound(2))
+        for _ in range(5):
+            made.transport.lose()
+            await made.clock.advance(60)
+        assert [message.id for message in await made.manager.receive()] == ["m1", "m2"]
+
+
+async def test_a_stable_link_that_is_lost_is_tried_again_even_when_one_attempt_is_allowed() -> None:
+    async with link(max_attempts=1, stable_after_s=60, heartbeat_s=1000) as made:
+        await made.clock.advance(61)
+        made.transport.lose()
+        await made.clock.advance(1)
+        assert made.manager.status().state == "connected"
+        made.transport.lose()
+        await made.clock.settle()
+        assert made.manager.status().state == "failed"
 
 
 async def test_reconnect_now_does_not_wait() -> None:

@@ -118,20 +118,57 @@ async def test_an_async_handler_that_is_too_far_behind_loses_its_oldest_events()
     assert bus.dropped == 2
 
 
-async def test_closing_cancels_what_handlers_still_do() -> None:
-    bus, cancelled = EventBus(), asyncio.Event()
+async def test_a_cancellation_that_comes_from_inside_a_handler_is_a_failure_like_another() -> None:
+    bus, heard = EventBus(), []
 
-    async def handler(event: Event) -> None:
-        try:
-            await asyncio.Event().wait()
-        finally:
-            cancelled.set()
+    def cancelled(event: OrderPlaced) -> None:
+        raise asyncio.CancelledError
 
-    bus.on(Event, handler)
+    async def cancelled_once(event: OrderPlaced) -> None:
+        if event.number == 1:
+            raise asyncio.CancelledError
+        heard.append(event.number)
+
+    bus.on(OrderPlaced, cancelled)
+    bus.on(OrderPlaced, cancelled_once)
+    for number in (1, 2, 3):
+        bus.publish(OrderPlaced(number))
+    await bus.drain()
+    bus.publish(OrderPlaced(4))
+    await bus.drain()
+    assert heard == [2, 3, 4]
+    assert bus.failures == 4 + 1
+
+
+async def test_closing_lets_handlers_finish_what_was_just_published() -> None:
+    bus, heard = EventBus(), []
+
+    async def alert(event: OrderPlaced) -> None:
+        await asyncio.sleep(0)
+        heard.append(event.number)
+
+    bus.on(OrderPlaced, alert)
     bus.publish(OrderPlaced(1))
-    await asyncio.sleep(0)
+    bus.publish(OrderPlaced(2))
     await bus.aclose()
-    assert cancelled.is_set()
+    assert heard == [1, 2]
+
+
+async def test_closing_cancels_handlers_that_do_not_finish_and_the_bus_can_be_used_again() -> None:
+    bus, heard, gate = EventBus(), [], asyncio.Event()
+
+    async def handler(event: OrderPlaced) -> None:
+        await gate.wait()
+        heard.append(event.number)
+
+    bus.on(OrderPlaced, handler)
+    bus.publish(OrderPlaced(1))
+    bus.publish(OrderPlaced(2))
+    await bus.aclose(patience_s=0)
+    gate.set()
+    bus.publish(OrderPlaced(3))
+    await bus.drain()
+    assert heard == [3]
 
 
 async def test_a_part_takes_short_names() -> None:

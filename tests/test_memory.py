@@ -4,7 +4,7 @@ import pytest
 
 from tecnobot_core import MemoryManager
 from tecnobot_core.events import MemoryCriticalBegan, MemoryPressureChanged
-from tecnobot_core.memory import read_rss_bytes
+from tecnobot_core.memory import read_peak_rss_bytes, read_rss_bytes
 from tecnobot_core.testing import FakeClock
 
 
@@ -72,6 +72,13 @@ async def test_while_open_it_checks_every_interval() -> None:
 def test_the_reading_is_the_resident_size_of_this_process() -> None:
     ballast = bytearray(b"x" * 50_000_000)
     assert read_rss_bytes() > len(ballast)
+
+
+def test_the_peak_stays_when_memory_is_given_back() -> None:
+    ballast = bytearray(b"x" * 50_000_000)
+    with_ballast = read_rss_bytes()
+    del ballast
+    assert read_peak_rss_bytes() >= with_ballast > read_rss_bytes() + 25_000_000
 
 
 def test_thresholds_that_cannot_be_are_refused() -> None:

@@ -837,3 +837,52 @@ except ImportError as error:
     assert said == (
         f"MissingDependencyError {package} is not installed. Install it with: pip install 'tecnobot-core[web]'"
     )
+
+
+def speaking_first(send: Any, token: str = TOKEN) -> Guard:
+    return Guard(web_app(None, {}, lambda: (), send), token=token, hosts=None)
+
+
+BEARER = {"authorization": f"Bearer {TOKEN}"}
+REMINDER = {"chat": "5215550000000", "key": "order-7", "text": "Tu pedido llegó."}
+
+
+async def test_an_application_speaks_first_and_repeats_without_harm() -> None:
+    said: list[tuple[str, str, str]] = []
+
+    async def send(chat: ChatId, text: str, key: str) -> bool:
+        known = any(key == other for _, _, other in said)
+        said.append((chat.reveal(), text, key))
+        return not known
+
+    app = speaking_first(send)
+    first, again = [await ask(app, "/v1/messages", REMINDER, headers=BEARER) for _ in range(2)]
+    assert (first.status, first.json) == (202, {"status": "accepted"})
+    assert (again.status, again.json) == (202, {"status": "known"})
+    assert said[0] == ("5215550000000", "Tu pedido llegó.", "order-7")
+
+
+async def test_speaking_first_needs_the_token_and_whole_fields() -> None:
+    async def never(chat: ChatId, text: str, key: str) -> bool:
+        raise AssertionError("nothing should be sent")
+
+    app = speaking_first(never)
+    assert (await ask(app, "/v1/messages", REMINDER)).status == 401
+    for wrong in ({**REMINDER, "text": " "}, {**REMINDER, "key": 7}, {"chat": "x"}, [], "text"):
+        assert (await ask(app, "/v1/messages", wrong, headers=BEARER)).status == 400
+
+
+async def test_what_the_outbox_cannot_take_is_to_be_sent_again() -> None:
+    async def fails(chat: ChatId, text: str, key: str) -> bool:
+        raise StoreError("away", retryable=True)
+
+    refused = await ask(speaking_first(fails), "/v1/messages", REMINDER, headers=BEARER)
+    assert (refused.status, refused.headers["retry-after"]) == (503, "1")
+
+
+async def test_without_a_token_nobody_can_speak_first() -> None:
+    async def send(chat: ChatId, text: str, key: str) -> bool:
+        return True
+
+    async with WebServer(chat=None, metrics={}, ready=lambda: (), port=0, send=send) as server:
+        assert (await ask(server._app, "/v1/messages", REMINDER)).status == 404

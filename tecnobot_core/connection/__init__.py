@@ -1,7 +1,6 @@
 """ConnectionManager: stays connected, or says truthfully that it is not."""
 
 from .manager import ConnectionManager as ConnectionManager
-from .manager import ConnectionStatus as ConnectionStatus
 from .manager import equal_jitter as equal_jitter
 from .ports import DisconnectReason as DisconnectReason
 from .ports import Lost as Lost
@@ -10,3 +9,4 @@ from .ports import ShowsTyping as ShowsTyping
 from .ports import Sink as Sink
 from .ports import Transport as Transport
 from .ports import TransportEvent as TransportEvent
+from .status import ConnectionStatus as ConnectionStatus

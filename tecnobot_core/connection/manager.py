@@ -6,9 +6,9 @@ import random
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from types import TracebackType
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Self
 
 from ..errors import LifecycleError, LoggedOutError, TransportError
 from ..events import (
@@ -24,11 +24,11 @@ from ..events import (
 )
 from ..messages import InboundMessage, OutboundMessage
 from ..tasks import Tasks, wait_or_sleep
+from .attempt import attempt
 from .ports import DisconnectReason, Lost, Opened, Transport, TransportEvent
+from .status import ConnectionState, ConnectionStatus
 
 logger = logging.getLogger(__name__)
-
-ConnectionState = Literal["idle", "connecting", "connected", "waiting", "failed", "closed"]
 
 MAX_BATCH = 256  # messages that receive() hands out at once; enough for a group commit, little to hold twice
 
@@ -36,19 +36,6 @@ MAX_BATCH = 256  # messages that receive() hands out at once; enough for a group
 def equal_jitter(delay_s: float) -> float:
     """Half of *delay_s* for sure, the other half at random, so that many bots do not return in one instant."""
     return delay_s / 2 + random.uniform(0, delay_s / 2)
-
-
-@dataclass(frozen=True, slots=True)
-class ConnectionStatus:
-    """The truth about the link. ``failures`` counts attempts since the last stable connection."""
-
-    state: ConnectionState
-    uptime_s: float
-    failures: int
-    connects: int
-    disconnects: int
-    heartbeats_missed: int
-    last_error: str
 
 
 class ConnectionManager(Observable):
@@ -183,14 +170,13 @@ class ConnectionManager(Observable):
             logger.info("not acknowledged, the messages will come again: %s", error)
 
     async def send(self, message: OutboundMessage) -> None:
-        """Send now. Not connected: TransportError with ``sent="no"`` at once; keeping messages is delivery's work."""
+        """Send now. Not connected: TransportError with ``sent="no"`` at once; keeping messages is delivery's work.
+
+        That error is retryable also when this link is closed or failed for good: nothing is wrong with the message, and
+        a later link may carry it. ``wait_connected`` tells whether this one will.
+        """
         if self._state != "connected":
-            # Only a link that failed for good makes the message undeliverable; any other comes back.
-            raise TransportError(
-                f"not connected ({self._state})",
-                reason=self._loss.reason,
-                retryable=self._state not in ("failed", "closed"),
-            )
+            raise TransportError(f"not connected ({self._state})", reason=self._loss.reason)
         await self.transport.send(message)
 
     async def wait_connected(self) -> None:
@@ -218,13 +204,19 @@ class ConnectionManager(Observable):
         )
 
     async def _run(self) -> None:
-        while True:
-            loss = await self._connect_and_hold()
-            if not loss.retryable:
-                self._enter("failed")
-                self.events.publish(ConnectionFailed(loss.reason, loss.detail))
-                return
-            await self._wait_to_retry()
+        try:
+            while (loss := await self._connect_and_hold()).retryable:
+                await self._wait_to_retry()
+        except Exception as error:
+            # Not the transport's, but a parameter's, such as the jitter; nobody may wait for this link for ever.
+            self._fail(Lost(detail=repr(error), retryable=False))
+            raise
+        self._fail(loss)
+
+    def _fail(self, loss: Lost) -> None:
+        self._loss = loss
+        self._enter("failed")
+        self.events.publish(ConnectionFailed(loss.reason, loss.detail))
 
     async def _connect_and_hold(self) -> Lost:
         """One life of the link: open it, hold it, and say why it ended."""
@@ -234,7 +226,8 @@ class ConnectionManager(Observable):
         stable = self._state == "connected" and self._clock() - self._connected_at >= self._stable_after_s
         self._failures = 1 if stable else self._failures + 1
         self._last_error = f"{loss.reason}: {loss.detail}" if loss.detail else str(loss.reason)
-        if loss.retryable and self._max_attempts is not None and self._failures >= self._max_attempts:
+        exhausted = self._max_attempts is not None and self._failures >= self._max_attempts
+        if loss.retryable and exhausted and not stable:
             loss = Lost(DisconnectReason.ATTEMPTS_EXHAUSTED, self._last_error, retryable=False)
         self._loss = loss
         await self._end_generation(loss.reason, will_reconnect=loss.retryable)
@@ -245,15 +238,8 @@ class ConnectionManager(Observable):
         generation = self._generation
         self._opened.clear()
         self._lost.clear()
-        try:
-            async with asyncio.timeout(self._connect_timeout_s):
-                await self.transport.open(lambda event: self._take(generation, event))
-                while not (self._opened.is_set() or self._lost.is_set()):
-                    await self._wait_for_change()
-        except TransportError as error:
-            return Lost(DisconnectReason(error.reason), str(error), error.retryable)
-        except TimeoutError:
-            return Lost(DisconnectReason.TIMEOUT, f"not connected within {self._connect_timeout_s:g} s")
+        if failure := await attempt(self._open_transport(generation), self._connect_timeout_s):
+            return failure
         if not self._opened.is_set():
             return self._loss
         self._connects += 1
@@ -262,16 +248,19 @@ class ConnectionManager(Observable):
         self.events.publish(Connected(self._connected_at - self._down_since))
         return None
 
+    async def _open_transport(self, generation: int) -> None:
+        await self.transport.open(lambda event: self._take(generation, event))
+        while not (self._opened.is_set() or self._lost.is_set()):
+            await self._wait_for_change()
+
     async def _hold(self) -> Lost:
         """Beat until the link is lost."""
         while not await wait_or_sleep(self._lost, self._heartbeat_s, sleep=self._sleep):
-            try:
-                async with asyncio.timeout(self._ping_timeout_s):
-                    await self.transport.ping()
-            except (TransportError, TimeoutError) as error:
+            failure = await attempt(self.transport.ping(), self._ping_timeout_s)
+            if failure is not None and not self._lost.is_set():  # lost meanwhile: the loss tells more
                 self._missed += 1
                 self.events.publish(HeartbeatMissed(self._missed))
-                return Lost(DisconnectReason.HALF_OPEN, str(error) or "no answer to a ping")
+                return replace(failure, reason=DisconnectReason.HALF_OPEN) if failure.retryable else failure
         return self._loss
 
     async def _end_generation(self, reason: str, *, will_reconnect: bool) -> None:
@@ -281,11 +270,8 @@ class ConnectionManager(Observable):
             self._down_since = self._clock()
             self._enter("connecting" if will_reconnect else "closed")
             self.events.publish(Disconnected(reason, will_reconnect))
-        try:
-            async with asyncio.timeout(self._close_timeout_s):
-                await self.transport.close()
-        except TimeoutError:
-            logger.warning("the transport did not close within %g s and is abandoned", self._close_timeout_s)
+        if failure := await attempt(self.transport.close(), self._close_timeout_s):
+            logger.warning("the transport did not close and is abandoned: %s", failure.detail)
 
     async def _wait_to_retry(self) -> None:
         delay_s = self._jitter(self.backoff_delay_s(self._failures - 1))
@@ -299,6 +285,8 @@ class ConnectionManager(Observable):
             return
         match event:
             case Opened():
+                if not self._opened.is_set():
+                    self._received.clear()  # not acknowledged, so they come again
                 self._opened.set()
             case Lost(reason=DisconnectReason.ENDED):
                 self._ended = True  # no more input, but answers still go out

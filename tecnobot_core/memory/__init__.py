@@ -3,8 +3,11 @@
 import asyncio
 import inspect
 import logging
+import resource
+import sys
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 from typing import Any, ClassVar, Literal, Self
 
@@ -42,6 +45,19 @@ class MemoryStatistics:
 def read_rss_bytes() -> int:
     """Resident memory of this process, in bytes."""
     return int(psutil.Process().memory_info().rss)
+
+
+def read_peak_rss_bytes() -> int:
+    """The most resident memory that this program had, in bytes.
+
+    Not getrusage where /proc tells: what that counts begins with the parent's memory at the fork.
+    """
+    try:
+        status = Path("/proc/self/status").read_text()
+    except FileNotFoundError:
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return peak if sys.platform == "darwin" else peak * 1024  # bytes there, KiB elsewhere: getrusage(2)
+    return int(status.partition("VmHWM:")[2].split()[0]) * 1024
 
 
 class MemoryManager(Observable):

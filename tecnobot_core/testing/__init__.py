@@ -3,6 +3,7 @@
 from .clock import FakeClock as FakeClock
 from .openai import FakeOpenAI as FakeOpenAI
 from .openai import Step as Step
+from .proxy import FaultyProxy as FaultyProxy
 from .replay import ReplayReport as ReplayReport
 from .replay import ReplaySummary as ReplaySummary
 from .transport import FakeTransport as FakeTransport

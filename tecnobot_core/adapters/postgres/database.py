@@ -1,35 +1,35 @@
 """One pool of connections to PostgreSQL: opened patiently, never waited for without a limit."""
 
 import asyncio
-import json
 import logging
-import re
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from types import TracebackType
-from typing import Any, Self, TypeAlias
+from typing import Any, Self, TypeAlias, TypeVar
 
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_before_delay, stop_never, wait_exponential
 
 from ...errors import LifecycleError, MissingDependencyError, StoreError
+from ...events import DatabaseAcquireSlow, EventBus
 
 try:
     import asyncpg
 except ModuleNotFoundError as error:
     raise MissingDependencyError("asyncpg", extra="postgres") from error
 
-from .translation import FOREIGN, translate
-from .values import to_json
+from .connector import Connector, Pool, shown_address
+from .pooler import Mode
+from .retries import Outage, Retries, equal_jitter
+from .translation import FOREIGN, Outcome, translate
 
-logger = logging.getLogger(__package__)
+T = TypeVar("T")
 
-Pool: TypeAlias = "asyncpg.pool.Pool[asyncpg.Record]"
 Connection: TypeAlias = "asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
-RawConnection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 
-_CONNECT_TIMEOUT_S = 10.0
-# What is certain to be an address. Anything else may be a password in the wrong place, and is not printed.
-_ADDRESS = re.compile(r"postgres(?:ql)?://(?:[^/?#@]*@)?([\w.-]*(?::\d+)?(?:/[\w.-]*)?)(?:\?[^@]*)?")
+SLOW_ACQUIRE_S = 1.0
+
+_SETTLE_TIMEOUT_S = 2.0
 
 
 class Database:
@@ -37,7 +37,15 @@ class Database:
 
     Opening waits up to *open_timeout_s* (None: for ever) for a database that is down, and says so once. Every other
     wait is bounded: *acquire_timeout_s* for a free connection, *command_timeout_s* for an answer. All errors are
-    StoreError. Behind a transaction pooler set *statement_cache_size* to 0.
+    StoreError. A wait for a connection above ``SLOW_ACQUIRE_S`` is told to *events* as DatabaseAcquireSlow.
+
+    Works through a pooler that lends backends for one transaction each; opening finds out, see ``mode``. For that it
+    holds two connections for a moment, unless *max_size* is 1.
+
+    ``fetch``, ``fetchrow``, ``fetchval``, ``execute`` and ``transact`` try again after failures that changed nothing:
+    while nobody can connect, until the outage is *retry_for_s* old; else a few times. Where the outcome is unknown, as
+    when the connection is lost, they do so only for what is declared *idempotent*: reads, and writes that change
+    nothing the second time. The ``retryable`` of an error follows the same rule.
     """
 
     def __init__(
@@ -51,31 +59,48 @@ class Database:
         command_timeout_s: float = 15.0,
         open_timeout_s: float | None = 60.0,
         close_timeout_s: float = 2.0,
+        retry_for_s: float = 30.0,
         statement_cache_size: int = 100,
         application_name: str = "tecnobot",
+        events: EventBus | None = None,
+        jitter: Callable[[float], float] = equal_jitter,
+        clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        self._dsn = dsn
+        self._address = shown_address(dsn)
+        self._min_size = min_size
         self._max_size = max_size
+        self._idle_s = idle_s
         self._acquire_timeout_s = acquire_timeout_s
         self._open_timeout_s = open_timeout_s
         self._close_timeout_s = close_timeout_s
+        self._events = events
+        self._clock = clock
         self._sleep = sleep
-        self._options: dict[str, Any] = {
-            "min_size": min_size,
-            "max_size": max_size,
-            "max_inactive_connection_lifetime": idle_s,
-            "command_timeout": command_timeout_s,
-            "statement_cache_size": statement_cache_size,
-            "timeout": _CONNECT_TIMEOUT_S,
-            "server_settings": {"application_name": application_name},
-        }
+        outage = Outage(self._address, clock)
+        self._retries = Retries(outage, for_s=retry_for_s, sleep=sleep, jitter=jitter)
+        self._connector = Connector(
+            dsn,
+            outage,
+            application_name=application_name,
+            command_timeout_s=command_timeout_s,
+            statement_cache_size=statement_cache_size,
+        )
         self._pool: Pool | None = None
-        self._unreachable = False
         self._quiet = _SaidAlready()
 
     def __repr__(self) -> str:
         return f"<Database {self._address}>"
+
+    @property
+    def mode(self) -> Mode:
+        """What was found at opening.
+
+        "session": each connection has a backend to itself. "transaction": a pooler lends one for each transaction, so
+        session state, session locks and LISTEN do not work; statements are not cached, and cost a second round trip.
+        """
+        self._opened()
+        return self._connector.mode
 
     async def __aenter__(self) -> Self:
         if self._pool is not None:
@@ -84,12 +109,16 @@ class Database:
         try:
             async for attempt in self._attempts():
                 with attempt:
-                    self._pool = await self._connect_pool()
+                    self._pool = await self._connector.open_pool(
+                        min_size=self._min_size, max_size=self._max_size, idle_s=self._idle_s
+                    )
         except StoreError as error:
             if not error.retryable:
                 raise
             waited = f"could not be opened within {self._open_timeout_s:g} s"
-            raise StoreError(f"the database at {self._address} {waited}: {error}", retryable=True) from error
+            raise StoreError(
+                f"the database at {self._address} {waited}: {error}", retryable=True, outcome="not_sent"
+            ) from error
         finally:
             if self._pool is None:
                 _pool_logger.removeFilter(self._quiet)
@@ -114,67 +143,98 @@ class Database:
             _pool_logger.removeFilter(self._quiet)
 
     @asynccontextmanager
-    async def acquire(self) -> AsyncIterator[Connection]:
-        """One connection, for several statements; errors inside come out as StoreError.
+    async def acquire(self, *, idempotent: bool = False) -> AsyncIterator[Connection]:
+        """One connection, for several statements; errors inside come out as StoreError, nothing is tried again.
 
         The session is not reset afterwards, which would cost a round trip each time: use ``SET LOCAL`` and
         transaction-level locks, which also work behind a transaction pooler.
         """
-        pool = self._opened()
-        connection = await self._take(pool)
         try:
-            yield connection
+            async with self._borrowed() as connection:
+                yield connection
         except FOREIGN as error:
-            raise translate(error) from error
-        finally:
-            # A connection that cannot be given back is dropped by the pool; what was done on it stays done.
-            with suppress(*FOREIGN):
-                await pool.release(connection)
+            raise translate(error, idempotent=idempotent) from error
 
     @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[Connection]:
-        """One connection inside a transaction, committed when the block ends and rolled back when it raises."""
-        async with self.acquire() as connection, connection.transaction():
-            yield connection
+    async def transaction(self, *, idempotent: bool = False) -> AsyncIterator[Connection]:
+        """One connection inside a transaction, committed when the block ends and rolled back when it raises.
 
-    async def fetch(self, query: str, *args: object) -> list[asyncpg.Record]:
+        Nothing is tried again. The outcome of an error is unknown only where the answer to COMMIT was lost.
+        """
+        lost: Outcome = "rolled_back"
+        try:
+            async with self._borrowed() as connection, connection.transaction():
+                yield connection
+                lost = "unknown"
+        except FOREIGN as error:
+            raise translate(error, lost=lost, idempotent=idempotent) from error
+
+    async def transact(self, work: Callable[[Connection], Awaitable[T]], *, idempotent: bool = False) -> T:
+        """The result of *work* on a connection inside a transaction; after trouble the whole is done again."""
+
+        async def attempt() -> T:
+            async with self.transaction(idempotent=idempotent) as connection:
+                return await work(connection)
+
+        return await self._retries.run(attempt)
+
+    async def fetch(self, query: str, *args: object, idempotent: bool = False) -> list[asyncpg.Record]:
         """All rows of *query*."""
-        async with self.acquire() as connection:
-            return await connection.fetch(query, *args)
+        return await self._ask(lambda connection: connection.fetch(query, *args), idempotent)
 
-    async def fetchrow(self, query: str, *args: object) -> asyncpg.Record | None:
+    async def fetchrow(self, query: str, *args: object, idempotent: bool = False) -> asyncpg.Record | None:
         """The first row of *query*."""
-        async with self.acquire() as connection:
-            return await connection.fetchrow(query, *args)
+        return await self._ask(lambda connection: connection.fetchrow(query, *args), idempotent)
 
-    async def fetchval(self, query: str, *args: object) -> Any:
+    async def fetchval(self, query: str, *args: object, idempotent: bool = False) -> Any:
         """The first column of the first row of *query*; None without a row."""
-        async with self.acquire() as connection:
-            return await connection.fetchval(query, *args)
+        return await self._ask(lambda connection: connection.fetchval(query, *args), idempotent)
 
-    async def execute(self, query: str, *args: object) -> str:
+    async def execute(self, query: str, *args: object, idempotent: bool = False) -> str:
         """Run *query*; returns PostgreSQL's command tag, as "DELETE 1"."""
-        async with self.acquire() as connection:
-            return await connection.execute(query, *args)
+        return await self._ask(lambda connection: connection.execute(query, *args), idempotent)
 
-    @property
-    def _address(self) -> str:
-        found = _ADDRESS.fullmatch(self._dsn)
-        return found[1] if found else "(an address that is not shown)"
+    async def _ask(self, statement: Callable[[Connection], Awaitable[T]], idempotent: bool) -> T:
+        async def attempt() -> T:
+            async with self.acquire(idempotent=idempotent) as connection:
+                return await statement(connection)
+
+        return await self._retries.run(attempt)
 
     def _opened(self) -> Pool:
         if self._pool is None:
             raise LifecycleError("the database is not open; use it inside 'async with Database(...)'")
         return self._pool
 
+    @asynccontextmanager
+    async def _borrowed(self) -> AsyncIterator[Connection]:
+        pool = self._opened()
+        connection = await self._take(pool)
+        try:
+            yield connection
+        except BaseException as error:
+            await _settle(connection, error)
+            raise
+        finally:
+            # A connection that cannot be given back is dropped by the pool; what was done on it stays done.
+            with suppress(*FOREIGN):
+                await pool.release(connection)
+
     async def _take(self, pool: Pool) -> Connection:
+        began_at = self._clock()
         try:
             return await pool.acquire(timeout=self._acquire_timeout_s)
         except TimeoutError as error:
             limits = f"{self._acquire_timeout_s:g} s: {self._max_size} are in use, or the database hangs"
-            raise StoreError(f"no database connection within {limits}", retryable=True) from error
+            raise StoreError(f"no database connection within {limits}", retryable=True, outcome="not_sent") from error
         except FOREIGN as error:
-            raise translate(error) from error
+            raise translate(error, lost="not_sent") from error
+        finally:
+            self._note_wait(self._clock() - began_at)
+
+    def _note_wait(self, waited_s: float) -> None:
+        if self._events is not None and waited_s > SLOW_ACQUIRE_S:
+            self._events.publish(DatabaseAcquireSlow(waited_s))
 
     def _attempts(self) -> AsyncRetrying:
         limit_s = self._open_timeout_s
@@ -192,33 +252,24 @@ class Database:
             reraise=True,
         )
 
-    async def _connect_pool(self) -> Pool:
-        try:
-            return await asyncpg.create_pool(
-                self._dsn, connect=self._connect, init=_set_codecs, reset=_keep_session, **self._options
-            )
-        except FOREIGN as error:
-            raise translate(error) from error
 
-    async def _connect(self, *args: Any, **options: Any) -> RawConnection:
-        try:
-            connection: RawConnection = await asyncpg.connect(*args, **options)
-        except ValueError:
-            # Not chained: the message of the error would repeat parts of the address, and with it the password.
-            wanted = "postgresql://user:password@host:5432/name"
-            raise StoreError(f"the database address cannot be read; it should be {wanted}", retryable=False) from None
-        except FOREIGN as error:
-            self._note_unreachable(translate(error))
-            raise
-        if self._unreachable:
-            logger.warning("the database at %s answers again", self._address)
-        self._unreachable = False
-        return connection
+async def _settle(connection: Connection, error: BaseException) -> None:
+    """Bring to an end what *error* may have left half said.
 
-    def _note_unreachable(self, error: StoreError) -> None:
-        if error.retryable and not self._unreachable:
-            logger.warning("the database at %s does not answer, trying again: %s", self._address, error)
-            self._unreachable = True
+    asyncpg sends a statement in two parts. Where the second does not follow (the task was cancelled, a value cannot be
+    encoded) the server waits for it inside a transaction: a pooler cannot lend that backend to others, and the time
+    limit of the statement hits the next one.
+    """
+    answered = isinstance(error, asyncpg.PostgresError) and error.severity is not None
+    if answered or connection.is_closed():
+        return
+    try:
+        await connection.execute("SELECT", timeout=_SETTLE_TIMEOUT_S)
+    except FOREIGN:
+        connection.terminate()
+    except BaseException:
+        connection.terminate()
+        raise
 
 
 class _SaidAlready(logging.Filter):
@@ -229,11 +280,3 @@ class _SaidAlready(logging.Filter):
 
 
 _pool_logger = logging.getLogger("asyncpg.pool")
-
-
-async def _set_codecs(connection: RawConnection) -> None:
-    await connection.set_type_codec("jsonb", schema="pg_catalog", encoder=to_json, decoder=json.loads)
-
-
-async def _keep_session(connection: RawConnection) -> None:
-    """Instead of asyncpg's reset, which is a round trip and a transaction for each use of the pool."""

@@ -53,6 +53,8 @@ async def migrate(database: Database, *, directory: Traversable = MIGRATIONS) ->
     """
     migrations = _read(directory)
     async with database.transaction() as connection:
+        # In place of the server's limit, which is for everyday statements.
+        await connection.execute(f"SET LOCAL statement_timeout = '{_TIMEOUT_S:g}s'")
         await connection.execute("SELECT pg_advisory_xact_lock($1)", _LOCK, timeout=_TIMEOUT_S)
         await _require_utf8(connection)
         applied = await _applied(connection)

@@ -1,4 +1,7 @@
-"""Turns what asyncpg raises into StoreError, once, and says whether trying again may help."""
+"""Turns what asyncpg raises into StoreError, once, and says what became of the statement."""
+
+import re
+from typing import Literal
 
 import asyncpg
 from asyncpg.exceptions import InternalClientError
@@ -7,35 +10,81 @@ from ...errors import StoreError
 
 FOREIGN = (asyncpg.PostgresError, asyncpg.InterfaceError, InternalClientError, OSError, TimeoutError)
 
-# Classes of SQLSTATE after which the same call may succeed: connection lost, rolled back, out of resources, locked,
-# stopped by an operator, system trouble. https://www.postgresql.org/docs/current/errcodes-appendix.html
-_RETRYABLE_CLASSES = frozenset({"08", "40", "53", "55", "57", "58"})
-_RETRYABLE_STATES = frozenset({"25006"})  # read-only: during a failover the old primary is still reached
-_PERMANENT_STATES = frozenset({"55000", "57P04"})  # not in the state for it; the database was dropped
+Outcome = Literal["not_sent", "rolled_back", "unknown", "permanent"]
+
+# SQLSTATEs, and classes of them, after which the same statement may succeed.
+# https://www.postgresql.org/docs/current/errcodes-appendix.html
+_OUTCOMES: dict[str, Outcome | Literal["lost"]] = {
+    "08": "lost",
+    "08001": "not_sent",  # no connection could be made
+    "08004": "not_sent",  # the server turned it away
+    "25006": "rolled_back",  # read-only: during a failover the old primary is still reached
+    "25P03": "rolled_back",  # idle too long inside a transaction
+    "25P04": "rolled_back",  # the transaction took too long
+    "40": "rolled_back",
+    "40003": "lost",  # whether the statement was completed is unknown
+    "53": "rolled_back",  # out of resources
+    "53300": "not_sent",  # too many connections
+    "55": "rolled_back",  # locked
+    "55000": "permanent",  # not in the state for it
+    "57": "lost",  # stopped by an operator
+    "57014": "rolled_back",  # cancelled, or over its time limit
+    "57P03": "not_sent",  # starting, or shutting down
+    "57P04": "permanent",  # the database was dropped
+    "58": "rolled_back",  # system trouble
+}
 _POOLER_STATES = frozenset({"26000", "42P05"})  # a prepared statement is unknown, or known already
 
+# What PgBouncer says, all of it with 08P01 or by closing the connection.
+_WAITED_FOR_NOTHING = "query_wait_timeout"  # no backend was free: the statement is still here
+_POOLER_REFUSES = re.compile(r"unsupported startup parameter|does not exist|no such user|authentication failed")
 
-def translate(error: BaseException) -> StoreError:
+
+def translate(error: BaseException, *, lost: Outcome = "unknown", idempotent: bool = False) -> StoreError:
     """The StoreError for a foreign error; the caller raises it ``from error``.
 
-    Never holds values of rows or parameters, only what the server says about the statement. After a lost connection or
-    a timeout it is not known whether a write happened: repeat only what may happen twice.
+    Never holds values of rows or parameters, only what the server says about the statement. *lost* as in ``classify``.
+    An unknown outcome is retryable only where the statement is *idempotent*.
     """
-    return StoreError(_sentence(error), retryable=_is_retryable(error))
+    outcome = classify(error, lost=lost)
+    retryable = outcome in ("not_sent", "rolled_back") or (outcome == "unknown" and idempotent)
+    return StoreError(_sentence(error), retryable=retryable, outcome=outcome)
 
 
-def _is_retryable(error: BaseException) -> bool:
+def classify(error: BaseException, *, lost: Outcome = "unknown") -> Outcome:
+    """What became of the statement that failed with *error*.
+
+    "not_sent" and "rolled_back" changed nothing and may be repeated; "permanent" changed nothing and never will;
+    "unknown" may have been done. *lost* is what a lost connection or a missing answer means at this point: "not_sent"
+    while connecting, "rolled_back" before COMMIT was sent.
+    """
     if isinstance(error, asyncpg.PostgresError):
-        state = error.sqlstate or ""
-        return (state[:2] in _RETRYABLE_CLASSES or state in _RETRYABLE_STATES) and state not in _PERMANENT_STATES
-    # A plain InterfaceError is a connection that was closed while in use; its subclasses are misuse.
-    return isinstance(error, OSError | TimeoutError) or type(error) is asyncpg.InterfaceError
+        return _of_state(error.sqlstate or "", str(error.args[0]), lost)
+    if isinstance(error, OSError | TimeoutError) or _is_closed(error):
+        return lost
+    return "permanent"
+
+
+def _of_state(state: str, message: str, lost: Outcome) -> Outcome:
+    if state.startswith("08") and _WAITED_FOR_NOTHING in message:
+        return "not_sent"
+    if state == "08P01" and _POOLER_REFUSES.search(message):
+        return "permanent"
+    outcome = _OUTCOMES.get(state) or _OUTCOMES.get(state[:2], "permanent")
+    return lost if outcome == "lost" else outcome
+
+
+def _is_closed(error: BaseException) -> bool:
+    """Other plain InterfaceErrors, and its subclasses, are misuse."""
+    return type(error) is asyncpg.InterfaceError and "closed" in str(error)
 
 
 def _sentence(error: BaseException) -> str:
     match error:
         case TimeoutError():
             return "the database did not answer in time"
+        case asyncpg.QueryCanceledError():
+            return f"the database stopped the statement: {error.args[0]}"
         case OSError():
             return f"the database cannot be reached: {error.strerror or error}"
         case asyncpg.ForeignKeyViolationError() if str(error.constraint_name).endswith("_chatbot_id_fkey"):

@@ -3,10 +3,11 @@
 import json
 import logging
 import re
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
 
-from ...errors import MissingDependencyError
+from ...errors import MissingDependencyError, TecnobotError
+from ...messages import ChatId
 from .chat import WebChat
 from .feed import FeedReader
 from .guard import METRICS_PATH, answer, refuse
@@ -31,16 +32,25 @@ _KEEP_ALIVE_S = 15.0
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
+# chat, text, key; False when the key was sent before.
+SendFirst = Callable[[ChatId, str, str], Awaitable[bool]]
+
+
 def web_app(
-    chat: WebChat | None, metrics: Mapping[str, Callable[[], object]], ready: Callable[[], Sequence[str]]
+    chat: WebChat | None,
+    metrics: Mapping[str, Callable[[], object]],
+    ready: Callable[[], Sequence[str]],
+    send: SendFirst | None = None,
 ) -> Starlette:
-    """All routes as an ASGI application, unguarded; without *chat* there is no page."""
+    """All routes as an ASGI application, unguarded; without *chat* there is no page, without *send* none to send."""
     status = _StatusRoutes(metrics, ready)
     routes = [
         Route("/healthz", status.health),
         Route("/readyz", status.readiness),
         Route(METRICS_PATH, status.metrics),
     ]
+    if send is not None:
+        routes.append(Route("/v1/messages", _SendRoute(send).post, methods=["POST"]))
     if chat is not None:
         pages = _ChatRoutes(chat)
         routes += [
@@ -66,6 +76,27 @@ class _StatusRoutes:
 
     async def metrics(self, request: Request) -> Response:
         return answer({name: _reading(name, read) for name, read in self._metrics.items()})
+
+
+class _SendRoute:
+    def __init__(self, send: SendFirst) -> None:
+        self._send = send
+
+    async def post(self, request: Request) -> Response:
+        if (body := await _body(request)) is None:
+            return refuse(413, f"a message may have {MAX_BODY_BYTES} bytes", Connection="close")
+        fields = _texts(body, ("chat", "key", "text"))
+        if fields is None or not all(field.strip() for field in fields):
+            return refuse(
+                400, 'wanted: {"chat": address, "key": a name for this message, "text": text}, none of them empty'
+            )
+        chat, key, text = fields
+        try:
+            new = await self._send(ChatId(chat), text, key)
+        except TecnobotError as error:
+            logger.warning("a message of the application was not taken: %s", error)
+            return refuse(503, "not taken; send it again with the same key", Retry_After="1")
+        return answer({"status": "accepted" if new else "known"}, 202)
 
 
 class _ChatRoutes:
@@ -156,16 +187,20 @@ async def _body(request: Request) -> bytes | None:
     return bytes(body)
 
 
-def _message_fields(body: bytes) -> tuple[str, str, str] | None:
+def _texts(body: bytes, names: Sequence[str]) -> list[str] | None:
+    """The fields *names* of a JSON object, which must all be texts."""
     try:
         fields = json.loads(body)
     except (ValueError, RecursionError):
         return None
-    if not isinstance(fields, dict):
+    texts = [fields.get(name) for name in names] if isinstance(fields, dict) else [None]
+    return texts if all(isinstance(text, str) for text in texts) else None
+
+
+def _message_fields(body: bytes) -> tuple[str, str, str] | None:
+    if (texts := _texts(body, ("chat", "id", "text"))) is None:
         return None
-    chat, message_id, text = (fields.get(name) for name in ("chat", "id", "text"))
-    if not (isinstance(chat, str) and isinstance(message_id, str) and isinstance(text, str)):
-        return None
+    chat, message_id, text = texts
     if not (_NAME.fullmatch(chat) and _NAME.fullmatch(message_id)):
         return None
     return chat, message_id, text

@@ -8,7 +8,7 @@ from typing import Self
 
 from ...errors import ConfigurationError, LifecycleError, MissingDependencyError
 from ...tasks import Tasks
-from .app import web_app
+from .app import SendFirst, web_app
 from .chat import WebChat
 from .guard import Guard
 from .listener import binding_problems, is_loopback, listen, url_of
@@ -29,8 +29,9 @@ class WebServer:
     *metrics* names what ``/v1/metrics`` shows; each callable gives a dataclass or JSON types. *ready* gives the reasons
     why the bot is not ready, none when it is. Port 0 takes any free one; ``url`` tells which. On loopback no token is
     needed and only loopback names are answered; any other *host* needs a *token* of at least 16 characters. A token
-    guards everything but the empty page, ``/healthz`` and ``/readyz``; *metrics_token* opens metrics only. A host, port
-    or token that cannot be used is a ConfigurationError.
+    guards everything but the empty page, ``/healthz`` and ``/readyz``; *metrics_token* opens metrics only. With *send*
+    and a token, ``POST /v1/messages`` lets an application speak first. A host, port or token that cannot be used is a
+    ConfigurationError.
     """
 
     def __init__(
@@ -39,6 +40,7 @@ class WebServer:
         chat: WebChat | None,
         metrics: Mapping[str, Callable[[], object]],
         ready: Callable[[], Sequence[str]],
+        send: SendFirst | None = None,
         host: str = "127.0.0.1",
         port: int = 8000,
         token: str = "",
@@ -47,7 +49,12 @@ class WebServer:
         if problems := tuple(binding_problems(host, port, token, metrics_token)):
             raise ConfigurationError(problems)
         hosts = (*_LOOPBACK_NAMES, host.lower()) if is_loopback(host) else None
-        self._app = Guard(web_app(chat, metrics, ready), token=token, metrics_token=metrics_token, hosts=hosts)
+        self._app = Guard(
+            web_app(chat, metrics, ready, send if token else None),
+            token=token,
+            metrics_token=metrics_token,
+            hosts=hosts,
+        )
         self._chat = chat
         self._host = host
         self._port = port
