@@ -111,6 +111,23 @@ async def test_an_error_reaches_everyone_who_waits_and_is_not_remembered() -> No
     assert await cache.get_or_load("k", works) == "value"
 
 
+async def test_a_value_that_cannot_be_kept_is_an_error_for_everyone_who_waits() -> None:
+    cache, gate = HybridCache(), asyncio.Event()
+
+    async def load() -> object:
+        await gate.wait()
+        return lambda: None  # cannot be pickled
+
+    async with Tasks("test") as tasks:
+        callers = [tasks.start(cache.get_or_load("k", load), f"caller{n}") for n in range(2)]
+        await asyncio.sleep(0)
+        gate.set()
+        results = await asyncio.gather(*callers, return_exceptions=True)
+        assert ["pickle" in str(error) for error in results] == [True, True]
+        with pytest.raises(ExceptionGroup):
+            await tasks.aclose()
+
+
 async def test_cancelling_the_one_who_loads_cancels_nobody_else() -> None:
     cache, loads, gate = HybridCache(), [], asyncio.Event()
 
@@ -138,10 +155,13 @@ async def test_a_policy_of_scope_user_never_answers_without_or_across_users() ->
     async def load_other() -> str:
         return "yours"
 
-    with pytest.raises(ValueError, match="per user; pass scope="):
-        await cache.get_or_load("k", load, policy="reply")
+    for nobody in (None, ""):
+        with pytest.raises(ValueError, match="per user; pass scope="):
+            await cache.get_or_load("k", load, policy="reply", scope=nobody)
     assert await cache.get_or_load("k", load, policy="reply", scope="ana") == "mine"
     assert await cache.get_or_load("k", load_other, policy="reply", scope="beto") == "yours"
+    assert await cache.get_or_load("b|k", load, policy="reply", scope="a") == "mine"
+    assert await cache.get_or_load("k", load_other, policy="reply", scope="a|b") == "yours"
 
 
 async def test_a_policy_sets_how_long() -> None:

@@ -868,7 +868,8 @@ async def test_speaking_first_needs_the_token_and_whole_fields() -> None:
 
     app = speaking_first(never)
     assert (await ask(app, "/v1/messages", REMINDER)).status == 401
-    for wrong in ({**REMINDER, "text": " "}, {**REMINDER, "key": 7}, {"chat": "x"}, [], "text"):
+    wrongs: list[object] = [{**REMINDER, "text": " "}, {**REMINDER, "key": 7}, {"chat": "x"}, [], "text"]
+    for wrong in wrongs:
         assert (await ask(app, "/v1/messages", wrong, headers=BEARER)).status == 400
 
 

@@ -88,9 +88,10 @@ class HybridCache(BaseCache):  # type: ignore[misc]  # aiocache has no annotatio
         another loads instead.
         """
         rules = self._policies[policy]
-        if rules.scope == "user" and scope is None:
+        if rules.scope == "user" and not scope:
             raise ValueError(f"policy {policy!r} is per user; pass scope=, for example the chat")
-        full_key = key if scope is None else "|".join((scope, key))  # join: a ChatId would format as a short hash
+        # The length keeps "a|b" and "c" apart from "a" and "b|c"; join, as a ChatId would format as a short hash.
+        full_key = key if scope is None else "|".join((str(len(scope)), scope, key))
         while (entry := self._fresh(full_key)) is None:
             flight = self._flights.get(full_key)
             if flight is None:
@@ -119,6 +120,7 @@ class HybridCache(BaseCache):  # type: ignore[misc]  # aiocache has no annotatio
         flight = self._flights[key] = asyncio.get_running_loop().create_future()
         try:
             value = await loader()
+            self._put(key, value, rules.ttl_s)
         except asyncio.CancelledError:
             flight.cancel()
             raise
@@ -127,7 +129,6 @@ class HybridCache(BaseCache):  # type: ignore[misc]  # aiocache has no annotatio
             flight.exception()  # nobody may be waiting; the error is raised here
             raise
         else:
-            self._put(key, value, rules.ttl_s)
             flight.set_result(value)
             return value
         finally:

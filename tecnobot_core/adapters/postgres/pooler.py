@@ -26,11 +26,12 @@ async def detect_mode(connections: Sequence[RawConnection], *, deadline_s: float
     if len(connections) == 1:
         return "session" if await _backend_pid(connections[0]) == connections[0].get_server_pid() else "transaction"
     first, second = connections
-    alone = await _have_own_backends(first, second) and await _hears(first, second, deadline_s)
+    alone = await have_own_backends(first, second) and await hears(first, second, deadline_s)
     return "session" if alone else "transaction"
 
 
-async def _have_own_backends(*clients: RawConnection) -> bool:
+async def have_own_backends(*clients: RawConnection) -> bool:
+    """Whether each of two clients always talks to one backend, and not to the other's; may be true by chance."""
     seen = [(number, await _backend_pid(clients[number])) for number in _ORDER]
     return len(set(seen)) == len({pid for _, pid in seen}) == len(clients)
 
@@ -47,8 +48,8 @@ async def _backend_pid(connection: RawConnection) -> int:
     return int(answer)
 
 
-async def _hears(listener: RawConnection, sender: RawConnection, deadline_s: float) -> bool:
-    """Whether a notification arrives while *listener* rests; one's own would arrive even through a pooler."""
+async def hears(listener: RawConnection, sender: RawConnection, deadline_s: float) -> bool:
+    """Whether a notification reaches *listener* while it rests; one of its own would arrive even through a pooler."""
     heard = asyncio.Event()
     channel = f"tecnobot_{listener.get_server_pid() & 0xFFFFFFFF:x}"  # poolers make up negative ones
 

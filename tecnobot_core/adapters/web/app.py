@@ -88,7 +88,7 @@ class _SendRoute:
         fields = _texts(body, ("chat", "key", "text"))
         if fields is None or not all(field.strip() for field in fields):
             return refuse(
-                400, 'wanted: {"chat": address, "key": a name for this message, "text": text}, none of them empty'
+                400, 'wanted: {"chat": address, "key": name of the message, "text": text}, none of them empty'
             )
         chat, key, text = fields
         try:
@@ -193,8 +193,10 @@ def _texts(body: bytes, names: Sequence[str]) -> list[str] | None:
         fields = json.loads(body)
     except (ValueError, RecursionError):
         return None
-    texts = [fields.get(name) for name in names] if isinstance(fields, dict) else [None]
-    return texts if all(isinstance(text, str) for text in texts) else None
+    if not isinstance(fields, dict):
+        return None
+    texts = [text for name in names if isinstance(text := fields.get(name), str)]
+    return texts if len(texts) == len(names) else None
 
 
 def _message_fields(body: bytes) -> tuple[str, str, str] | None:

@@ -49,12 +49,8 @@ class WebServer:
         if problems := tuple(binding_problems(host, port, token, metrics_token)):
             raise ConfigurationError(problems)
         hosts = (*_LOOPBACK_NAMES, host.lower()) if is_loopback(host) else None
-        self._app = Guard(
-            web_app(chat, metrics, ready, send if token else None),
-            token=token,
-            metrics_token=metrics_token,
-            hosts=hosts,
-        )
+        app = web_app(chat, metrics, ready, send if token else None)
+        self._app = Guard(app, token=token, metrics_token=metrics_token, hosts=hosts)
         self._chat = chat
         self._host = host
         self._port = port
