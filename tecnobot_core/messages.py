@@ -57,7 +57,7 @@ class ChatId(str):
 class MediaReference:
     """Where the bytes of an attachment are, so that they can be fetched when needed, also after a restart.
 
-    ``address`` and ``key`` mean something to the transport alone; ``key`` never prints.
+    ``address`` and ``key`` mean something to the transport alone; ``key`` and what a person named it never print.
     """
 
     kind: MessageKind
@@ -65,7 +65,7 @@ class MediaReference:
     mime: str = ""
     size_bytes: int | None = None
     sha256: str = ""
-    file_name: str = ""
+    file_name: str = field(default="", repr=False)
     duration_s: float | None = None
     key: bytes = field(default=b"", repr=False)
 

@@ -399,7 +399,7 @@ async def test_a_database_that_is_away_for_a_moment_costs_nothing_but_time() -> 
                 raise StoreError("away", retryable=True)
             return await super().load(chat, limit)
 
-    run = Run(conversations=Flaky())
+    run = Run(conversations=Flaky(), rate_limiter=RateLimiter(1, 60))
     assert await run.answers(inbound("hola")) == ["¡Hola! ¿En qué te ayudo?"]
     assert not run.failures
 

@@ -118,14 +118,11 @@ async def test_a_value_that_cannot_be_kept_is_an_error_for_everyone_who_waits() 
         await gate.wait()
         return lambda: None  # cannot be pickled
 
-    async with Tasks("test") as tasks:
-        callers = [tasks.start(cache.get_or_load("k", load), f"caller{n}") for n in range(2)]
-        await asyncio.sleep(0)
-        gate.set()
-        results = await asyncio.gather(*callers, return_exceptions=True)
-        assert ["pickle" in str(error) for error in results] == [True, True]
-        with pytest.raises(ExceptionGroup):
-            await tasks.aclose()
+    callers = [asyncio.ensure_future(cache.get_or_load("k", load)) for _ in range(2)]
+    await asyncio.sleep(0)
+    gate.set()
+    results = await asyncio.gather(*callers, return_exceptions=True)
+    assert ["pickle" in str(error) for error in results] == [True, True]
 
 
 async def test_cancelling_the_one_who_loads_cancels_nobody_else() -> None:

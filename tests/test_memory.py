@@ -44,6 +44,9 @@ async def test_releasers_are_asked_in_order_until_enough_is_free() -> None:
     def broken(wanted: int) -> int:
         raise RuntimeError("cannot")
 
+    def forgetful(wanted: int) -> int:
+        return None  # type: ignore[return-value]  # what a release without a return statement gives
+
     def never(wanted: int) -> int:
         raise AssertionError("enough was free")
 
@@ -51,9 +54,15 @@ async def test_releasers_are_asked_in_order_until_enough_is_free() -> None:
     memory.register("histories", histories, priority=5)
     memory.register("cache", cache, priority=1)
     memory.register("broken", broken, priority=2)
+    memory.register("forgetful", forgetful, priority=3)
     statistics = await memory.check()
     assert asked == [("cache", 100), ("histories", 40)]
     assert (statistics.level, statistics.released_bytes) == ("warning", 100)
+
+
+def test_the_peak_is_never_below_a_reading() -> None:
+    statistics = MemoryManager(1000, probe=lambda: 500).statistics()
+    assert (statistics.used_bytes, statistics.peak_bytes) == (500, 500)
 
 
 async def test_while_open_it_checks_every_interval() -> None:
@@ -81,6 +90,8 @@ def test_the_peak_stays_when_memory_is_given_back() -> None:
     assert read_peak_rss_bytes() >= with_ballast > read_rss_bytes() + 25_000_000
 
 
-def test_thresholds_that_cannot_be_are_refused() -> None:
+def test_limits_that_cannot_be_are_refused() -> None:
     with pytest.raises(ValueError, match="warning"):
         MemoryManager(1000, warning=0.9, critical=0.8)
+    with pytest.raises(ValueError, match="limit_bytes"):
+        MemoryManager(0)

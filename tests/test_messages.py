@@ -53,9 +53,9 @@ def test_any_text_can_be_a_chat_id(text: str) -> None:
 
 
 def test_nothing_that_a_person_wrote_prints() -> None:
-    media = MediaReference(kind="voice", address="https://media/1", key=b"secret-key")
+    media = MediaReference(kind="document", address="https://media/1", key=b"secret-key", file_name="Acta de Eva.pdf")
     message = InboundMessage(id="m1", chat=ChatId(PHONE), sent_at=0.0, text="me duele", sender_name="Ana", media=media)
-    assert not [word for word in ("duele", "Ana", "secret-key", "5512345678") if word in repr(message)]
+    assert not [word for word in ("duele", "Ana", "Eva", "secret-key", "5512345678") if word in repr(message)]
 
 
 def test_values_are_frozen() -> None:

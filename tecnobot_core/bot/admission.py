@@ -1,5 +1,6 @@
 """Who is heard, and how often."""
 
+from collections import OrderedDict
 from collections.abc import Callable, Collection
 
 from ..messages import ChatId, InboundMessage
@@ -8,6 +9,7 @@ from .texts import Texts
 from .turns import Reply
 
 MEDIA = frozenset({"voice", "audio", "image", "video", "document", "sticker"})
+MAX_JUDGED = 1000  # messages whose wait is remembered; many more than are handled at once
 
 
 class Admission:
@@ -28,6 +30,7 @@ class Admission:
         self._blacklist = blacklist
         self._rate_limiter = rate_limiter
         self._memory_level = memory_level
+        self._judged: OrderedDict[str, float] = OrderedDict()
 
     def refuse(self, message: InboundMessage) -> Reply | None:
         """The reply that ends this message here, or None when it is admitted."""
@@ -35,7 +38,7 @@ class Admission:
             return Reply.silence("own_message")
         if message.chat in self._blacklist:
             return Reply.silence("blacklist")
-        if self._rate_limiter is not None and (wait_s := self._rate_limiter.hit(message.chat, message.sent_at)):
+        if self._rate_limiter is not None and (wait_s := self._wait_s(message, self._rate_limiter)):
             # Told once per window: an answer to each refused message would double the flood.
             if self._rate_limiter.should_tell(message.chat, message.sent_at):
                 return Reply.refusal("rate_limit", self._texts.slow_down(wait_s))
@@ -43,3 +46,11 @@ class Admission:
         if message.kind in MEDIA and self._memory_level() == "critical":
             return Reply.refusal("memory", self._texts.busy)
         return None
+
+    def _wait_s(self, message: InboundMessage, rate_limiter: RateLimiter) -> float:
+        # A message is handled again and again while a store is away; it must not use up its sender's limit.
+        if (wait_s := self._judged.get(message.id)) is None:
+            wait_s = self._judged[message.id] = rate_limiter.hit(message.chat, message.sent_at)
+            if len(self._judged) > MAX_JUDGED:
+                self._judged.popitem(last=False)
+        return wait_s

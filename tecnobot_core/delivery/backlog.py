@@ -1,6 +1,7 @@
 """What waits in the store beside what waits in memory."""
 
 import asyncio
+from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 
 from ..messages import ChatId, InboundMessage
@@ -13,39 +14,56 @@ Load = Callable[[int, int], Awaitable[Sequence[tuple[int, InboundMessage]]]]
 class Backlog:
     """Keeps at most *max_loaded* messages in *lanes*; when there are more, the rest is loaded in order as lanes empty.
 
-    ``load(after, limit)`` gives the first messages that are not done, with their ``seq``. Every message comes into a
-    lane in the order of its ``seq``, whichever way it takes.
+    ``load(after, limit)`` gives the first messages that are not done, with their ``seq``; fewer than *limit* only where
+    there are no more. Every message comes into a lane once, in the order of its ``seq``, whichever way it takes: one
+    that does not follow the last waits until those before it, which another process may have accepted, are loaded.
     """
 
     def __init__(self, lanes: Lanes[ChatId, InboundMessage], load: Load, *, max_loaded: int, tasks: Tasks) -> None:
+        if max_loaded < 1:
+            raise ValueError(f"max_loaded must be at least 1, not {max_loaded}")
         self._lanes = lanes
         self._load = load
         self._max_loaded = max_loaded
         self._tasks = tasks
         self._loaded_seq = 0  # everything up to here has been in a lane
         self._left_behind = False  # something above it may be in the store only
-        self._unseen = False  # it may have come after the load that is under way began
+        # What was accepted while a load was under way, and need not be read back when that reaches the end.
+        self._ahead: deque[tuple[int, InboundMessage]] = deque()
+        self._unseen = False  # something else was, and may have come after the load began
         self._loading = False
         self._loaded = asyncio.Event()
+        self._stopped = False
 
-    def begin(self) -> None:
-        """Load what an earlier process left."""
+    def look(self) -> None:
+        """Load what came into the store in another way: from an earlier process, or from one that still accepts."""
         self._left_behind = True
         self.refill()
 
+    def stop(self) -> None:
+        """Load nothing more."""
+        self._stopped = True
+
     def add(self, seq: int, message: InboundMessage) -> None:
         """Take in a message that was accepted now."""
-        if self._left_behind or len(self._lanes) >= self._max_loaded:
-            self._left_behind = self._unseen = True
-            self.refill()
+        if seq <= self._loaded_seq:
+            return  # loaded from the store before its acceptance was told
+        if not self._left_behind and seq == self._loaded_seq + 1 and len(self._lanes) < self._max_loaded:
+            self._put(seq, message)
             return
-        self._loaded_seq = seq
-        self._lanes.put(message.chat, message)
+        self._left_behind = True
+        if not self._loading:
+            self.refill()
+        elif len(self._ahead) < self._max_loaded // 4:
+            self._ahead.append((seq, message))
+        else:
+            self._unseen = True
 
     def refill(self) -> None:
         """Load more when something was left behind and half of the room is free."""
-        if self._left_behind and not self._loading and len(self._lanes) <= self._max_loaded // 2:
+        if self._left_behind and not self._loading and not self._stopped and len(self._lanes) <= self._max_loaded // 2:
             self._loading = True
+            self._unseen = False
             self._loaded.clear()
             self._tasks.start(self._load_more(), "load")
 
@@ -53,18 +71,33 @@ class Backlog:
         """Return when nothing waits, here or in the store."""
         while True:
             await self._lanes.wait_idle()
-            if not self._left_behind:
+            if not self._left_behind or self._stopped:
                 return
             self.refill()
             await self._loaded.wait()
 
     async def _load_more(self) -> None:
-        self._unseen = False
-        found = await self._load(self._loaded_seq, self._max_loaded)
-        for seq, message in found:
-            self._loaded_seq = seq
-            self._lanes.put(message.chat, message)
-        self._left_behind = self._unseen or len(found) == self._max_loaded
-        self._loading = False
-        self._loaded.set()
+        limit = max(self._max_loaded - len(self._lanes), 1)
+        try:
+            found = await self._load(self._loaded_seq, limit)
+            for seq, message in found:
+                self._put(seq, message)
+            self._left_behind = len(found) == limit or not self._catch_up() or self._unseen
+        finally:
+            self._ahead.clear()
+            self._loading = False
+            self._loaded.set()
         self.refill()
+
+    def _catch_up(self) -> bool:
+        """Put what was accepted during a load behind it; False when something between is missing."""
+        for seq, message in self._ahead:
+            if seq > self._loaded_seq + 1:
+                return False
+            if seq > self._loaded_seq:
+                self._put(seq, message)
+        return True
+
+    def _put(self, seq: int, message: InboundMessage) -> None:
+        self._loaded_seq = seq
+        self._lanes.put(message.chat, message)

@@ -11,7 +11,7 @@ from typing import Any, Self, TypeVar
 from ..errors import LeaseLostError, LifecycleError, StoreError
 from ..events import DuplicateIgnored, EventBus, MessageAccepted, StoodDown, TurnCommitted, TurnFailed
 from ..messages import ChatId, InboundMessage, OutboundMessage, Turn
-from ..tasks import Tasks
+from ..tasks import Tasks, is_being_cancelled
 from .backlog import Backlog
 from .lanes import Lanes
 from .ports import DeliveryStore, OutboxEntry
@@ -23,6 +23,7 @@ T = TypeVar("T")
 
 FIRST_RETRY_S = 0.1
 MAX_RETRY_S = 5.0
+PURGE_EVERY_S = 3600.0
 
 
 @dataclass(slots=True)
@@ -50,7 +51,8 @@ class Delivery:
 
     Entered, it takes the ownership of *store* and goes on with what an earlier process left. When another process takes
     it, everything stops and *on_stood_down* is called. At most *max_loaded* messages wait in memory, the others in the
-    store.
+    store. Every *confirm_every_s* it looks for another owner, and for messages that another process has accepted; every
+    hour it forgets the ids of what ended more than *remember_s* ago.
     """
 
     def __init__(
@@ -67,6 +69,7 @@ class Delivery:
         max_loaded: int = 1000,
         turn_timeout_s: float = 60.0,
         confirm_every_s: float = 5.0,
+        remember_s: float = 2 * 86_400.0,
         clock: Callable[[], float] = time.perf_counter,
         sleep: Callable[[float], Coroutine[Any, Any, object]] = asyncio.sleep,
     ) -> None:
@@ -78,6 +81,7 @@ class Delivery:
         self._on_stood_down = on_stood_down
         self._turn_timeout_s = turn_timeout_s
         self._confirm_every_s = confirm_every_s
+        self._remember_s = remember_s
         self._clock = clock
         self._sleep = sleep
         self._statistics = DeliveryStatistics()
@@ -89,7 +93,7 @@ class Delivery:
         self._sender = Sender(
             send,
             wait_ready,
-            move=lambda states: self._with_store(lambda: store.move(states)),
+            move=lambda states: self._with_store(lambda: store.move(states), patient=True),
             on_lease_lost=self._stand_down,
             events=events,
             counts=self._statistics,
@@ -136,10 +140,14 @@ class Delivery:
 
     async def __aenter__(self) -> Self:
         await self._with_store(self._store.__aenter__)
-        left = await self._with_store(self._store.unsent)
-        self._sender.put(left)
-        self._backlog.begin()
+        try:
+            self._sender.put(await self._with_store(self._store.unsent))
+        except BaseException:
+            await self.aclose()
+            raise
+        self._backlog.look()
         self._tasks.start(self._confirm(), "confirm")
+        self._tasks.start(self._purge(), "purge")
         return self
 
     async def __aexit__(
@@ -160,7 +168,7 @@ class Delivery:
             raise LifecycleError("this delivery is closed; a closed bot takes no more messages")
 
     async def _load(self, after: int, limit: int) -> Sequence[tuple[int, InboundMessage]]:
-        found = await self._with_store(lambda: self._store.pending(after, limit))
+        found = await self._with_store(lambda: self._store.pending(after, limit), patient=True)
         return [(pending.seq, pending.message) for pending in found]
 
     async def _turn(self, message: InboundMessage) -> None:
@@ -168,37 +176,51 @@ class Delivery:
             return
         started = self._clock()
         try:
-            turn = await self._decide(message)
-            turn, entries = await self._commit(message, turn)
+            turn, entries = await self._commit(message, await self._decide(message))
         except LeaseLostError:
             self._stand_down()
             return
+        finally:
+            self._sender.release(message.chat)
         self._statistics.committed += 1
         self._events.publish(TurnCommitted(turn, self._clock() - started))
         self._sender.put(entries)
         self._backlog.refill()
 
     async def _commit(self, message: InboundMessage, turn: Turn) -> tuple[Turn, Sequence[OutboxEntry]]:
+        """Store *turn*; or the apology, which holds less; or at least that the message is done: the chat must go on."""
         try:
             return turn, await self._store_turn(turn)
         except LeaseLostError:
             raise
-        except StoreError as error:
-            # What this turn holds can never be stored. The apology holds less, and the chat must go on.
+        except Exception as error:
             turn = self._failed(message, error)
+        try:
+            return turn, await self._store_turn(turn)
+        except LeaseLostError:
+            raise
+        except Exception:
+            logger.exception("not even the apology to %s can be stored", message.chat)
+            turn = Turn(chat=message.chat, inbound=(message.id,), outcome="failed", answered_by="error")
             return turn, await self._store_turn(turn)
 
     async def _store_turn(self, turn: Turn) -> Sequence[OutboxEntry]:
         # Marked in the same transaction where it is sent next anyway: one commit less.
-        first = turn.outgoing[:1] if self._sender.would_send_at_once(turn.chat) else ()
+        first = turn.outgoing[:1] if turn.outgoing and self._sender.reserve(turn.chat) else ()
         taken = [message.key for message in first]
         return await self._with_store(lambda: self._store.commit([turn], taken=taken))
 
     async def _decide(self, message: InboundMessage) -> Turn:
         try:
-            return await self._with_store(lambda: self._handle_in_time(message))
-        except Exception as error:
-            return self._failed(message, error)
+            turn = await self._with_store(lambda: self._handle_in_time(message))
+            if message.id not in turn.inbound:
+                raise ValueError(f"the turn of message {message.id} must name it in inbound")
+            return turn
+        except (Exception, asyncio.CancelledError) as error:
+            if is_being_cancelled():
+                raise
+            # A CancelledError here comes from something that the handler awaited, and ends nothing else.
+            return self._failed(message, error if isinstance(error, Exception) else RuntimeError("cancelled inside"))
 
     async def _handle_in_time(self, message: InboundMessage) -> Turn:
         async with asyncio.timeout(self._turn_timeout_s):
@@ -211,29 +233,46 @@ class Delivery:
         return self._fail(message, error)
 
     async def _confirm(self) -> None:
-        """Notice another owner also while there is nothing to write."""
+        """Notice another owner also while there is nothing to write, and what other processes have accepted."""
         while not self.stood_down:
             await self._sleep(self._confirm_every_s)
             try:
-                await self._with_store(self._store.confirm)
+                await self._with_store(self._store.confirm, patient=True)
             except LeaseLostError:
                 self._stand_down()
+            else:
+                self._backlog.look()
+
+    async def _purge(self) -> None:
+        while not self.stood_down:
+            try:
+                await self._with_store(lambda: self._store.purge(self._remember_s))
+            except StoreError as error:
+                logger.warning("what is old could not be forgotten, trying again in an hour: %s", error)
+            await self._sleep(PURGE_EVERY_S)
 
     def _stand_down(self) -> None:
         if not self.stood_down:
             self.stood_down = True
             self._sender.stop()
+            self._backlog.stop()
             logger.warning("another process owns this chatbot now; this one stops")
             self._events.publish(StoodDown())
             self._on_stood_down()
 
-    async def _with_store(self, call: Callable[[], Awaitable[T]]) -> T:
+    async def _with_store(self, call: Callable[[], Awaitable[T]], *, patient: bool = False) -> T:
+        """The result of *call*, repeated while the store fails for a while; a *patient* one waits out everything.
+
+        What is no single message's fault is waited out, as giving up would help nobody.
+        """
         delay_s = FIRST_RETRY_S
         while True:
             try:
                 result = await call()
+            except LeaseLostError:
+                raise
             except StoreError as error:
-                if not error.retryable:
+                if not (error.retryable or patient):
                     raise
                 self._note_store_failure(error)
                 await self._sleep(delay_s)

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Hashable
 from typing import Generic, TypeVar
 
-from ..tasks import Tasks
+from ..tasks import Tasks, is_being_cancelled
 
 logger = logging.getLogger(__name__)
 
@@ -76,7 +76,9 @@ class Lanes(Generic[K, T]):
         lane = self._lanes[key]
         try:
             await self._handle(lane[0])
-        except Exception:
+        except (Exception, asyncio.CancelledError):
+            if is_being_cancelled():
+                raise
             self.failures += 1
             logger.exception("an item of a lane failed")
         lane.popleft()

@@ -53,7 +53,7 @@ class MemoryConversations:
 class MemoryDelivery:
     """A DeliveryStore that lives as long as the process, which therefore owns it.
 
-    Holds at most *max_pending* accepted messages and *max_pending_bytes* of their text; ``accept`` waits beyond that.
+    ``accept`` waits while *max_pending* messages, or *max_pending_bytes* of their text, are not done.
     Remembers at least the last *max_remembered* message ids and outgoing keys. What turns leave behind goes to
     *conversations*.
     """
@@ -74,18 +74,20 @@ class MemoryDelivery:
         self._pending: dict[str, Pending] = {}
         self._pending_bytes = 0
         self._room = asyncio.Event()
-        self._numbers = count(1)
+        self._seqs = count(1)
+        self._entry_ids = count(1)
 
     async def accept(self, messages: Sequence[InboundMessage]) -> Sequence[int | None]:
+        # Once for all of them: those that were let in could not be handled before this returns.
+        while self._full():
+            self._room.clear()
+            await self._room.wait()
         seqs: list[int | None] = []
         for message in messages:
-            while self._full():
-                self._room.clear()
-                await self._room.wait()
             if message.id in self._pending or not self._inbound_ids.add(message.id):
                 seqs.append(None)
                 continue
-            seqs.append(seq := next(self._numbers))
+            seqs.append(seq := next(self._seqs))
             self._pending[message.id] = Pending(seq, message)
             self._pending_bytes += len(message.text)
         return seqs
@@ -115,6 +117,10 @@ class MemoryDelivery:
     async def confirm(self) -> None:
         """Nobody else can own this process's memory."""
 
+    async def purge(self, older_than_s: float, batch: int = 5000) -> int:
+        """Nothing to do: what is remembered is bounded by number."""
+        return 0
+
     async def __aenter__(self) -> Self:
         return self
 
@@ -125,7 +131,7 @@ class MemoryDelivery:
 
     def _entries(self, messages: Sequence[OutboundMessage], taken: Collection[str]) -> list[OutboxEntry]:
         return [
-            OutboxEntry(next(self._numbers), message, "taken" if message.key in taken else "waiting")
+            OutboxEntry(next(self._entry_ids), message, "taken" if message.key in taken else "waiting")
             for message in messages
             if self._outgoing_keys.add(message.key)
         ]

@@ -12,7 +12,11 @@ SendState = Literal["waiting", "taken", "sent", "uncertain", "rejected", "expire
 
 @dataclass(frozen=True, slots=True)
 class Pending:
-    """An accepted message that is not done; ``seq`` grows in the order of acceptance."""
+    """An accepted message that is not done.
+
+    ``seq`` counts what the chatbot has accepted, whichever process did: one by one, and whoever sees one sees all that
+    came before it.
+    """
 
     seq: int
     message: InboundMessage
@@ -39,7 +43,10 @@ class Inbox(Protocol):
         ...
 
     async def pending(self, after: int, limit: int) -> Sequence[Pending]:
-        """The first *limit* messages that are not done, of those with ``seq`` above *after*, in order."""
+        """The first *limit* messages that are not done, of those with ``seq`` above *after*, in order.
+
+        Fewer only where there are no more. What cannot be read any more is left out and logged.
+        """
         ...
 
     async def commit(self, turns: Sequence[Turn], *, taken: Collection[str] = ()) -> Sequence[OutboxEntry]:
@@ -76,6 +83,13 @@ class DeliveryStore(Inbox, Outbox, Protocol):
 
     async def confirm(self) -> None:
         """Raise LeaseLostError when another process has become the owner."""
+        ...
+
+    async def purge(self, older_than_s: float, batch: int = 5000) -> int:
+        """Forget the ids of messages that are done, and entries that ended, after *older_than_s*; return how many.
+
+        At most *batch* are deleted at once. What is forgotten could be accepted or said again.
+        """
         ...
 
     async def __aenter__(self) -> Self: ...

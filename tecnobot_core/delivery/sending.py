@@ -1,14 +1,18 @@
 """From the outbox to the link: in order in each chat, and never twice on purpose."""
 
+import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Protocol
 
 from ..errors import LeaseLostError, TransportError
 from ..events import EventBus, MessageSent, SendRejected, SendUncertain
 from ..messages import ChatId, OutboundMessage
-from ..tasks import Tasks
+from ..tasks import Tasks, is_being_cancelled
 from .lanes import Lanes
 from .ports import OutboxEntry, SendState
+
+logger = logging.getLogger(__name__)
 
 FIRST_RETRY_S = 0.1
 MAX_RETRY_S = 5.0
@@ -51,6 +55,7 @@ class Sender:
         self._max_concurrent = max_concurrent
         self._sleep = sleep
         self._stopped = False
+        self._reserved: set[ChatId] = set()
         self._lanes = Lanes[ChatId, OutboxEntry](self._dispatch, max_concurrent=max_concurrent, tasks=tasks)
 
     def __len__(self) -> int:
@@ -66,9 +71,21 @@ class Sender:
             else:
                 self._lanes.put(entry.message.chat, entry)
 
-    def would_send_at_once(self, chat: ChatId) -> bool:
-        """Whether the next entry of *chat* would not have to wait for another."""
-        return chat not in self._lanes and len(self._lanes) < self._max_concurrent
+    def reserve(self, chat: ChatId) -> bool:
+        """Whether the next entry of *chat* will not wait for another; if so, its place is kept until ``release``.
+
+        Only then may it be marked as taken early: what is taken and waits would be uncertain after a kill.
+        """
+        if chat in self._lanes or chat in self._reserved:
+            return False
+        if len(self._lanes) + len(self._reserved) >= self._max_concurrent:
+            return False
+        self._reserved.add(chat)
+        return True
+
+    def release(self, chat: ChatId) -> None:
+        """The entry for which *chat* was reserved was put, or will not come."""
+        self._reserved.discard(chat)
 
     def stop(self) -> None:
         """Begin no more sends."""
@@ -91,7 +108,7 @@ class Sender:
         message, delay_s = entry.message, FIRST_RETRY_S
         while True:
             try:
-                await self._send(message)
+                await self._try_to_send(message)
             except TransportError as error:
                 if error.sent == "maybe":
                     self._note_uncertain(message, error)
@@ -110,6 +127,17 @@ class Sender:
             self._counts.sent += 1
             self._events.publish(MessageSent(message.chat, message.key))
             return "sent"
+
+    async def _try_to_send(self, message: OutboundMessage) -> None:
+        try:
+            await self._send(message)
+        except TransportError:
+            raise
+        except (Exception, asyncio.CancelledError) as error:
+            if is_being_cancelled():
+                raise
+            logger.exception("sending a message to %s failed in a way that transports should not", message.chat)
+            raise TransportError(f"the transport failed: {type(error).__name__}", sent="maybe") from error
 
     def _note_uncertain(self, message: OutboundMessage, error: TransportError) -> None:
         self._counts.uncertain += 1

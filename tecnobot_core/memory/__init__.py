@@ -84,6 +84,8 @@ class MemoryManager(Observable):
         probe: Callable[[], int] = read_rss_bytes,
         sleep: Callable[[float], Coroutine[Any, Any, object]] = asyncio.sleep,
     ) -> None:
+        if limit_bytes < 1:
+            raise ValueError(f"limit_bytes must be at least 1, not {limit_bytes}")
         if not 0 < warning < critical <= 1:
             raise ValueError(f"0 < warning ({warning}) < critical ({critical}) <= 1 must hold")
         self.events = events or EventBus()
@@ -105,8 +107,7 @@ class MemoryManager(Observable):
 
     async def check(self) -> MemoryStatistics:
         """Take one reading and act on it; while open this is repeated every *interval_s*."""
-        used_bytes = self._probe()
-        self._peak_bytes = max(self._peak_bytes, used_bytes)
+        used_bytes = self._read()
         level = self._level_of(used_bytes)
         if level != self.level:
             self.level = level
@@ -117,7 +118,7 @@ class MemoryManager(Observable):
 
     def statistics(self) -> MemoryStatistics:
         """A reading, without acting on it."""
-        return self._statistics(self._probe())
+        return self._statistics(self._read())
 
     async def __aenter__(self) -> Self:
         self._tasks.start(self._watch(), "watch")
@@ -126,12 +127,17 @@ class MemoryManager(Observable):
     async def __aexit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        await self._tasks.aclose()
+        await self._tasks.__aexit__(exc_type, exc, traceback)
 
     async def _watch(self) -> None:
         while True:
             await self.check()
             await self._sleep(self._interval_s)
+
+    def _read(self) -> int:
+        used_bytes = self._probe()
+        self._peak_bytes = max(self._peak_bytes, used_bytes)
+        return used_bytes
 
     def _level_of(self, used_bytes: int) -> MemoryLevel:
         used = used_bytes / self._limit_bytes
@@ -148,11 +154,10 @@ class MemoryManager(Observable):
             try:
                 freed = release(wanted_bytes)
                 freed_bytes = await freed if inspect.isawaitable(freed) else freed
+                self._released_bytes += freed_bytes
+                wanted_bytes -= freed_bytes
             except Exception:
                 logger.exception("the releaser %s failed", name)
-                continue
-            self._released_bytes += freed_bytes
-            wanted_bytes -= freed_bytes
 
     def _statistics(self, used_bytes: int) -> MemoryStatistics:
         return MemoryStatistics(used_bytes, self._limit_bytes, self.level, self._peak_bytes, self._released_bytes)

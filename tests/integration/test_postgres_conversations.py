@@ -23,9 +23,9 @@ class CountingDatabase(Database):
     taken = 0
 
     @asynccontextmanager
-    async def acquire(self) -> AsyncIterator[Connection]:
+    async def acquire(self, *, idempotent: bool = False) -> AsyncIterator[Connection]:
         self.taken += 1
-        async with super().acquire() as connection:
+        async with super().acquire(idempotent=idempotent) as connection:
             yield connection
 
 

@@ -25,10 +25,10 @@ class ExplainingDatabase(Database):
 
     plan: dict[str, Any]
 
-    async def fetch(self, query: str, *args: object) -> list[asyncpg.Record]:
+    async def fetch(self, query: str, *args: object, idempotent: bool = False) -> list[asyncpg.Record]:
         explained = await self.fetchval(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {query}", *args)
         self.plan = json.loads(explained)[0]["Plan"]
-        return await super().fetch(query, *args)
+        return await super().fetch(query, *args, idempotent=idempotent)
 
     def nodes(self) -> list[dict[str, Any]]:
         return list(_nodes(self.plan))

@@ -61,9 +61,17 @@ ON CONFLICT (chat_id) DO UPDATE SET
     flow = excluded.flow, step = excluded.step, version = excluded.version, variables = excluded.variables
 """
 
-# The count sees the rows as they were before the statement; the chat takes them along.
+# The count sees the rows as they were before the statement; the chat takes them along. Keys of the outbox stay: they
+# say nothing of a person, and must not be sent twice.
 _DELETE = """
-WITH gone AS (DELETE FROM tecnobot.chat WHERE chatbot_id = $1 AND phone_number = $2 RETURNING id)
+WITH gone AS (
+    DELETE FROM tecnobot.chat WHERE chatbot_id = $1 AND phone_number = $2 RETURNING id
+), unanswered AS (
+    DELETE FROM tecnobot.inbox WHERE chatbot_id = $1 AND body ->> 'chat' = $2
+), unsent AS (
+    UPDATE tecnobot.outbox SET state = 'expired', body = NULL, changed_at = now()
+    WHERE chatbot_id = $1 AND state IN ('waiting', 'taken') AND body ->> 'chat' = $2
+)
 SELECT count(*) FROM tecnobot.chat_history WHERE chat_id = (SELECT id FROM gone)
 """
 
@@ -79,6 +87,14 @@ SELECT jsonb_build_object(
     'history', (
         SELECT coalesce(jsonb_agg(to_jsonb(history) - 'chat_id' - 'id' ORDER BY id), '[]')
         FROM tecnobot.chat_history AS history WHERE chat_id = chat.id
+    ),
+    'unanswered', (
+        SELECT coalesce(jsonb_agg(body ORDER BY seq), '[]')
+        FROM tecnobot.inbox WHERE inbox.chatbot_id = $1 AND body ->> 'chat' = $2
+    ),
+    'unsent', (
+        SELECT coalesce(jsonb_agg(body ORDER BY outbox.id), '[]') FROM tecnobot.outbox
+        WHERE outbox.chatbot_id = $1 AND state IN ('waiting', 'taken') AND body ->> 'chat' = $2
     )
 ) FROM tecnobot.chat WHERE chatbot_id = $1 AND phone_number = $2
 """
@@ -111,7 +127,7 @@ class PostgresConversations:
             await self._database.execute(_RECORD, self._chatbot_id, *_positions(turns), *_rows(turns))
 
     async def delete(self, chat: ChatId) -> int:
-        """Forget *chat*; returns how many rows of history it had."""
+        """Forget *chat*, also what waits to be answered or sent; returns how many rows of history it had."""
         count: int = await self._database.fetchval(_DELETE, self._chatbot_id, _address(chat))
         return count
 

@@ -260,16 +260,15 @@ async def _settle(connection: Connection, error: BaseException) -> None:
     encoded) the server waits for it inside a transaction: a pooler cannot lend that backend to others, and the time
     limit of the statement hits the next one.
     """
-    answered = isinstance(error, asyncpg.PostgresError) and error.severity is not None
-    if answered or connection.is_closed():
-        return
+    if isinstance(error, asyncpg.PostgresError) and error.severity is not None:
+        return  # the server's own answer ends the statement
     try:
         await connection.execute("SELECT", timeout=_SETTLE_TIMEOUT_S)
-    except FOREIGN:
-        connection.terminate()
-    except BaseException:
-        connection.terminate()
-        raise
+    except BaseException as failure:
+        with suppress(asyncpg.InterfaceError):  # a connection that was lost is no longer held
+            connection.terminate()
+        if not isinstance(failure, FOREIGN):
+            raise
 
 
 class _SaidAlready(logging.Filter):

@@ -26,9 +26,30 @@ _UNSENT = """
 SELECT id, body, state FROM tecnobot.outbox
 WHERE chatbot_id = $1 AND state IN ('waiting', 'taken') ORDER BY id
 """
-_SIZE = "SELECT count(*) FROM tecnobot.inbox WHERE chatbot_id = $1"
-_EPOCH = "SELECT epoch FROM tecnobot.lease WHERE chatbot_id = $1"
+_TAKE_LEASE = "SELECT tecnobot.take_lease($1, $2)"
+_CONFIRM = """
+SELECT (SELECT epoch FROM tecnobot.lease WHERE chatbot_id = $1), count(*) AS n,
+       coalesce(sum(pg_column_size(body)), 0)::bigint AS n_bytes
+FROM tecnobot.inbox WHERE chatbot_id = $1
+"""
+# The key of a message that is not done stays: without it the message could be accepted beside itself.
+_PURGE_KEYS = """
+DELETE FROM tecnobot.inbox_key WHERE ctid = ANY (ARRAY(
+    SELECT ctid FROM tecnobot.inbox_key AS key
+    WHERE chatbot_id = $1 AND accepted_at < now() - make_interval(secs => $2) AND NOT EXISTS (
+        SELECT FROM tecnobot.inbox WHERE inbox.chatbot_id = key.chatbot_id AND inbox.message_id = key.message_id
+    ) LIMIT $3
+))
+"""
+_PURGE_ENTRIES = """
+DELETE FROM tecnobot.outbox WHERE ctid = ANY (ARRAY(
+    SELECT ctid FROM tecnobot.outbox
+    WHERE chatbot_id = $1 AND changed_at < now() - make_interval(secs => $2) AND state NOT IN ('waiting', 'taken')
+    LIMIT $3
+))
+"""
 _LEASE_LOST = "TB001"  # raised by tecnobot.deliver
+_UNREADABLE = (KeyError, TypeError, ValueError, AttributeError)  # a body that another version wrote
 
 
 @dataclass(slots=True)
@@ -41,13 +62,19 @@ class _Write:
     posted: Sequence[dict[str, Any]] = ()
     moved: Sequence[dict[str, Any]] = ()
 
+    @property
+    def needs_lease(self) -> bool:
+        """Whether only the owner may store it."""
+        return bool(self.turns or self.posted or self.moved)
+
 
 class PostgresDelivery:
     """The DeliveryStore of one chatbot, which must exist (``ensure_chatbot``).
 
     Entering takes the lease: earlier owners can write no more, but for messages that they accept. ``accept`` waits
-    while *max_pending* messages are not done. *write_window_s* above 0 spares the disk: each commit waits so long for
-    others.
+    while *max_pending* messages, or *max_pending_bytes* of them, are not done. *write_window_s* above 0 spares the
+    disk: each commit waits so long for others; with 0 it does so by itself above *busy_rate_per_s* writes, of which a
+    message makes three, for *busy_window_s*. Leaving finishes for *close_timeout_s* what was to be written.
     """
 
     def __init__(
@@ -56,20 +83,35 @@ class PostgresDelivery:
         chatbot_id: str,
         *,
         max_pending: int = 100_000,
+        max_pending_bytes: int = 256 * 1024 * 1024,
         write_window_s: float = 0.0,
+        busy_rate_per_s: float = 300.0,
+        busy_window_s: float = 0.010,
         max_batch: int = 256,
+        close_timeout_s: float = 2.0,
     ) -> None:
         self._database = database
         self._chatbot_id = chatbot_id
         self._max_pending = max_pending
+        self._max_pending_bytes = max_pending_bytes
+        self._close_timeout_s = close_timeout_s
         self._owner = uuid.uuid4().hex
         self._calls = count()
         self._epoch: int | None = None
+        self._lease_lost = False
+        # Of the inbox when it was last looked at, and since then what this process knows of.
         self._n_pending = 0
+        self._n_bytes = 0
+        self._unreadable: set[int] = set()
         self._room = asyncio.Event()
         self._tasks = Tasks("postgres_delivery")
         self._writer = GroupCommit[_Write, Sequence[Mapping[str, Any]]](
-            self._write, tasks=self._tasks, window_s=write_window_s, max_batch=max_batch
+            self._write,
+            tasks=self._tasks,
+            max_batch=max_batch,
+            window_s=write_window_s,
+            busy_rate_per_s=busy_rate_per_s,
+            busy_window_s=busy_window_s,
         )
 
     @property
@@ -78,17 +120,20 @@ class PostgresDelivery:
         return self._writer.commits
 
     async def __aenter__(self) -> Self:
-        self._epoch = await self._database.fetchval("SELECT tecnobot.take_lease($1, $2)", self._chatbot_id, self._owner)
-        self._n_pending = await self._database.fetchval(_SIZE, self._chatbot_id)
+        # Taken twice when the first answer was lost, it is still taken.
+        self._epoch = await self._database.fetchval(_TAKE_LEASE, self._chatbot_id, self._owner, idempotent=True)
+        await self._look()
         return self
 
     async def __aexit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        # What was sent and is not marked would be uncertain for whoever comes next.
+        await self._tasks.wait(self._close_timeout_s)
         await self._tasks.aclose()
 
     async def accept(self, messages: Sequence[InboundMessage]) -> Sequence[int | None]:
-        while self._n_pending >= self._max_pending:
+        while self._is_full():
             self._room.clear()
             await self._room.wait()
         nonce = self._nonce()
@@ -96,18 +141,25 @@ class PostgresDelivery:
             nonce, accepted=[{"id": storable(m.id), "nonce": nonce, "body": encode(m)} for m in messages]
         )
         self._n_pending += len(rows)
+        self._n_bytes += sum(len(message.text) for message in messages)
         seqs = {row["key"]: row["id"] for row in rows}
         return [seqs.pop(storable(message.id), None) for message in messages]
 
     async def pending(self, after: int, limit: int) -> Sequence[Pending]:
-        rows = await self._database.fetch(_PENDING, self._chatbot_id, after, limit)
-        return [Pending(row["seq"], decode_inbound(row["body"])) for row in rows]
+        found: list[Pending] = []
+        while len(found) < limit:
+            wanted = limit - len(found)
+            rows = await self._database.fetch(_PENDING, self._chatbot_id, after, wanted, idempotent=True)
+            found.extend(pending for row in rows if (pending := self._pending(row)) is not None)
+            if len(rows) < wanted:
+                break
+            after = rows[-1]["seq"]
+        return found
 
     async def commit(self, turns: Sequence[Turn], *, taken: Collection[str] = ()) -> Sequence[OutboxEntry]:
         nonce = self._nonce()
         rows = await self._submit(nonce, turns=[_turn(turn, nonce, taken) for turn in turns])
-        self._n_pending = max(self._n_pending - sum(len(turn.inbound) for turn in turns), 0)
-        self._room.set()
+        self._forget(sum(len(turn.inbound) for turn in turns))
         return _entries(rows, [message for turn in turns for message in turn.outgoing], taken)
 
     async def post(self, messages: Sequence[OutboundMessage]) -> Sequence[OutboxEntry]:
@@ -119,36 +171,94 @@ class PostgresDelivery:
         await self._submit(self._nonce(), moved=[{"id": id, "state": state} for id, state in states.items()])
 
     async def unsent(self) -> Sequence[OutboxEntry]:
-        rows = await self._database.fetch(_UNSENT, self._chatbot_id)
-        uncertain = {row["id"] for row in rows if row["state"] == "taken"}
-        if uncertain:
-            await self.move(dict.fromkeys(uncertain, "uncertain"))
-        return [
-            OutboxEntry(row["id"], decode_outbound(row["body"]), "uncertain" if row["id"] in uncertain else "waiting")
-            for row in rows
-        ]
+        rows = await self._database.fetch(_UNSENT, self._chatbot_id, idempotent=True)
+        states: dict[int, SendState] = {row["id"]: "uncertain" for row in rows if row["state"] == "taken"}
+        left: list[OutboxEntry] = []
+        for row in rows:
+            try:
+                message = decode_outbound(row["body"])
+            except _UNREADABLE:
+                logger.exception("entry %d of the outbox cannot be read and is not sent", row["id"])
+                states.setdefault(row["id"], "rejected")
+                continue
+            left.append(OutboxEntry(row["id"], message, states.get(row["id"], "waiting")))
+        if states:
+            await self.move(states)
+        return left
 
     async def confirm(self) -> None:
-        if await self._database.fetchval(_EPOCH, self._chatbot_id) != self._epoch:
-            raise LeaseLostError(f"another process owns chatbot {self._chatbot_id} now")
+        await self._look()
+        if self._lease_lost:
+            raise self._lost()
+
+    async def purge(self, older_than_s: float, batch: int = 5000) -> int:
+        purged = 0
+        for statement in (_PURGE_KEYS, _PURGE_ENTRIES):
+            while True:
+                tag = await self._database.execute(statement, self._chatbot_id, older_than_s, batch, idempotent=True)
+                purged += (n := int(tag.removeprefix("DELETE ")))
+                if n < batch:
+                    break
+        return purged
+
+    async def _look(self) -> None:
+        """Count the inbox, which others fill and empty too, and see who owns it."""
+        row = await self._database.fetchrow(_CONFIRM, self._chatbot_id, idempotent=True)
+        assert row is not None  # an aggregate has one
+        self._n_pending, self._n_bytes = row["n"], row["n_bytes"]
+        if row["epoch"] != self._epoch:
+            self._lease_lost = True
+        self._room.set()
+
+    def _is_full(self) -> bool:
+        # Who does not own does not empty: the few messages that it still gets are the owner's.
+        full = self._n_pending >= self._max_pending or self._n_bytes >= self._max_pending_bytes
+        return full and not self._lease_lost
+
+    def _forget(self, n: int) -> None:
+        """Note that *n* messages are done, each of them about as long as the others."""
+        n = min(n, self._n_pending)
+        if n:
+            self._n_bytes -= self._n_bytes * n // self._n_pending
+            self._n_pending -= n
+        self._room.set()
+
+    def _pending(self, row: Any) -> Pending | None:
+        try:
+            return Pending(row["seq"], decode_inbound(row["body"]))
+        except _UNREADABLE:
+            if row["seq"] not in self._unreadable:
+                self._unreadable.add(row["seq"])
+                logger.exception("message %d of the inbox cannot be read; it stays there unanswered", row["seq"])
+            return None
+
+    def _lost(self) -> LeaseLostError:
+        return LeaseLostError(f"another process owns chatbot {self._chatbot_id} now")
 
     def _nonce(self) -> str:
         return f"{self._owner}-{next(self._calls)}"
 
     async def _submit(self, nonce: str, **rows: Sequence[dict[str, Any]]) -> Sequence[Mapping[str, Any]]:
-        return await self._writer.submit(_Write(nonce, **rows))
-
-    async def _write(self, writes: Sequence[_Write]) -> Sequence[Sequence[Mapping[str, Any]]]:
         if self._epoch is None:
             raise LifecycleError("this store is not entered; use it inside 'async with'")
+        return await self._writer.submit(_Write(nonce, **rows))
+
+    async def _write(self, writes: Sequence[_Write]) -> Sequence[Sequence[Mapping[str, Any]] | StoreError]:
+        try:
+            return await self._deliver(writes)
+        except StoreError as error:
+            if getattr(error.__cause__, "sqlstate", None) != _LEASE_LOST:
+                raise
+        self._lease_lost = True
+        self._room.set()
+        accepted = [write for write in writes if not write.needs_lease]
+        answers = iter(await self._deliver(accepted) if accepted else ())
+        return [self._lost() if write.needs_lease else next(answers) for write in writes]
+
+    async def _deliver(self, writes: Sequence[_Write]) -> Sequence[Sequence[Mapping[str, Any]]]:
         columns = ("accepted", "turns", "posted", "moved")
         given = [to_json([row for write in writes for row in getattr(write, column)]) for column in columns]
-        try:
-            found = await self._database.fetch(_DELIVER, self._chatbot_id, self._epoch, *given)
-        except StoreError as error:
-            if getattr(error.__cause__, "sqlstate", None) == _LEASE_LOST:
-                raise LeaseLostError(f"another process owns chatbot {self._chatbot_id} now") from error
-            raise
+        found = await self._database.fetch(_DELIVER, self._chatbot_id, self._epoch, *given, idempotent=True)
         answers: dict[str, list[Any]] = {write.nonce: [] for write in writes}
         for row in found:
             answers[row["nonce"]].append(row)

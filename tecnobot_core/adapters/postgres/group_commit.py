@@ -2,9 +2,10 @@
 
 import asyncio
 import logging
+import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Generic, TypeVar
+from typing import Generic, TypeAlias, TypeVar
 
 from ...errors import StoreError
 from ...tasks import Tasks
@@ -13,26 +14,34 @@ logger = logging.getLogger(__package__)
 
 R = TypeVar("R")
 A = TypeVar("A")
+_Waiting: TypeAlias = tuple[R, asyncio.Future[A]]
 
 FIRST_RETRY_S = 0.05
 MAX_RETRY_S = 5.0
+RATE_OVER_S = 0.5  # the rate is that of the last so many seconds: soon enough for a burst, calm enough for a pause
 
 
 class GroupCommit(Generic[R, A]):
-    """Hands requests to *write* in batches of at most *max_batch*, one batch at a time.
+    """Hands requests to *write* in batches of at most *max_batch*, one batch at a time, in order.
 
-    *write* stores a batch as a whole and answers each request; repeating it must change nothing, because a batch whose
-    outcome is unknown is repeated until it is known. A batch that can never be stored is halved until the request that
-    spoils it is alone, and only that one fails. A write waits *window_s* for company.
+    *write* stores a batch as a whole and answers each request, or gives the error that this one alone gets; repeating
+    it must change nothing, because a batch whose outcome is unknown is repeated until it is known. A batch that can
+    never be stored is halved until the request that spoils it is alone, and only that one fails.
+
+    Without a window a commit begins at once. It waits *window_s* for company; where that is 0, it waits *busy_window_s*
+    while more than *busy_rate_per_s* requests come.
     """
 
     def __init__(
         self,
-        write: Callable[[Sequence[R]], Awaitable[Sequence[A]]],
+        write: Callable[[Sequence[R]], Awaitable[Sequence[A | StoreError]]],
         *,
         tasks: Tasks,
         max_batch: int = 256,
         window_s: float = 0.0,
+        busy_rate_per_s: float = 300.0,
+        busy_window_s: float = 0.010,
+        clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
     ) -> None:
         self.commits = 0
@@ -40,32 +49,60 @@ class GroupCommit(Generic[R, A]):
         self._tasks = tasks
         self._max_batch = max_batch
         self._window_s = window_s
+        self._busy_rate_per_s = busy_rate_per_s
+        self._busy_window_s = busy_window_s
+        self._clock = clock
         self._sleep = sleep
-        self._waiting: deque[tuple[R, asyncio.Future[A]]] = deque()
+        self._waiting: deque[_Waiting[R, A]] = deque()
+        self._batch: Sequence[_Waiting[R, A]] = ()
         self._running = False
+        self._is_busy = False
+        self._counted = 0
+        self._counting_since = clock()
 
     async def submit(self, request: R) -> A:
-        """The answer to *request*, once it is committed. Raises StoreError when it can never be."""
+        """The answer to *request*, once it is committed. Raises StoreError when it can never be.
+
+        Whoever is cancelled while waiting takes nothing back. When the tasks are closed first, what still waits gets a
+        StoreError of unknown outcome.
+        """
+        if not self._running:
+            self._tasks.start(self._run(), "commit")
+            self._running = True
         answer: asyncio.Future[A] = asyncio.get_running_loop().create_future()
         self._waiting.append((request, answer))
-        if not self._running:
-            self._running = True
-            self._tasks.start(self._run(), "commit")
+        self._counted += 1
         return await answer
 
     async def _run(self) -> None:
         try:
             while self._waiting:
                 # Even without a window: what was submitted in the same pass of the loop goes together.
-                await self._sleep(self._window_s)
-                await self._store([self._waiting.popleft() for _ in range(min(len(self._waiting), self._max_batch))])
+                await self._sleep(self._next_window_s())
+                n = min(len(self._waiting), self._max_batch)
+                self._batch = [self._waiting.popleft() for _ in range(n)]
+                await self._store(self._batch)
         finally:
             self._running = False
+            # Left only when the tasks were closed.
+            for _, answer in (*self._batch, *self._waiting):
+                _settle(answer, StoreError("closed before the answer came", retryable=False, outcome="unknown"))
+            self._batch = ()
+            self._waiting.clear()
 
-    async def _store(self, batch: Sequence[tuple[R, asyncio.Future[A]]]) -> None:
+    def _next_window_s(self) -> float:
+        now = self._clock()
+        if (passed_s := now - self._counting_since) >= RATE_OVER_S:
+            self._is_busy = self._counted > self._busy_rate_per_s * passed_s
+            self._counted, self._counting_since = 0, now
+        if len(self._waiting) >= self._max_batch:
+            return 0.0
+        return self._window_s or (self._busy_window_s if self._is_busy else 0.0)
+
+    async def _store(self, batch: Sequence[_Waiting[R, A]]) -> None:
         try:
             answers = await self._write_until_known([request for request, _ in batch])
-        except StoreError as error:
+        except Exception as error:
             if len(batch) == 1:
                 _settle(batch[0][1], error)
                 return
@@ -76,7 +113,7 @@ class GroupCommit(Generic[R, A]):
         for (_, future), answer in zip(batch, answers, strict=True):
             _settle(future, answer)
 
-    async def _write_until_known(self, requests: Sequence[R]) -> Sequence[A]:
+    async def _write_until_known(self, requests: Sequence[R]) -> Sequence[A | StoreError]:
         delay_s = FIRST_RETRY_S
         while True:
             try:
@@ -95,11 +132,11 @@ class GroupCommit(Generic[R, A]):
             return answers
 
 
-def _settle(future: "asyncio.Future[A]", answer: "A | StoreError") -> None:
+def _settle(future: "asyncio.Future[A]", answer: A | Exception) -> None:
     # Whoever asked may have been cancelled meanwhile; what was committed stays committed.
     if future.done():
         return
-    if isinstance(answer, StoreError):
+    if isinstance(answer, Exception):
         future.set_exception(answer)
     else:
         future.set_result(answer)

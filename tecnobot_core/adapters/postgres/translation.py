@@ -60,9 +60,7 @@ def classify(error: BaseException, *, lost: Outcome = "unknown") -> Outcome:
     """
     if isinstance(error, asyncpg.PostgresError):
         return _of_state(error.sqlstate or "", str(error.args[0]), lost)
-    if isinstance(error, OSError | TimeoutError) or _is_closed(error):
-        return lost
-    return "permanent"
+    return lost if _is_lost(error) else "permanent"
 
 
 def _of_state(state: str, message: str, lost: Outcome) -> Outcome:
@@ -74,9 +72,12 @@ def _of_state(state: str, message: str, lost: Outcome) -> Outcome:
     return lost if outcome == "lost" else outcome
 
 
-def _is_closed(error: BaseException) -> bool:
-    """Other plain InterfaceErrors, and its subclasses, are misuse."""
-    return type(error) is asyncpg.InterfaceError and "closed" in str(error)
+def _is_lost(error: BaseException) -> bool:
+    """Subclasses of asyncpg's own errors are misuse."""
+    closed = type(error) is asyncpg.InterfaceError and "closed" in str(error)
+    # A backend that is killed between the two parts of a statement leaves asyncpg in a state that it does not expect.
+    confused = type(error) is InternalClientError
+    return isinstance(error, OSError | TimeoutError) or closed or confused
 
 
 def _sentence(error: BaseException) -> str:
@@ -84,7 +85,7 @@ def _sentence(error: BaseException) -> str:
         case TimeoutError():
             return "the database did not answer in time"
         case asyncpg.QueryCanceledError():
-            return f"the database stopped the statement: {error.args[0]}"
+            return f"the database stopped the statement: {error.args[0]} (SQLSTATE {error.sqlstate})"
         case OSError():
             return f"the database cannot be reached: {error.strerror or error}"
         case asyncpg.ForeignKeyViolationError() if str(error.constraint_name).endswith("_chatbot_id_fkey"):

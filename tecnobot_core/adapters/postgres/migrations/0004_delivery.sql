@@ -25,7 +25,7 @@ CREATE INDEX inbox_key_age ON tecnobot.inbox_key USING brin (accepted_at);
 CREATE TABLE tecnobot.inbox (
     chatbot_id text NOT NULL REFERENCES tecnobot.chatbot ON DELETE CASCADE,
     message_id text NOT NULL,
-    seq bigint GENERATED ALWAYS AS IDENTITY,
+    seq bigint NOT NULL,
     body jsonb NOT NULL,
     -- The call that accepted it, so that a call that is repeated after a lost answer finds its rows.
     nonce text NOT NULL,
@@ -33,6 +33,14 @@ CREATE TABLE tecnobot.inbox (
 );
 
 CREATE UNIQUE INDEX inbox_order ON tecnobot.inbox (chatbot_id, seq);
+
+-- How many messages a chatbot has accepted. Whoever counts holds the row until the end of its transaction, so numbers
+-- come without a gap, and whoever sees one sees all before it: a missing number tells the owner that somebody else
+-- accepted a message.
+CREATE TABLE tecnobot.inbox_end (
+    chatbot_id text PRIMARY KEY REFERENCES tecnobot.chatbot ON DELETE CASCADE,
+    seq bigint NOT NULL
+) WITH (fillfactor = 50);
 
 -- waiting: to be sent; taken: being sent; the others are ends. What ended stays for a while without its body: its key
 -- must not be said twice.
@@ -53,6 +61,7 @@ CREATE INDEX outbox_age ON tecnobot.outbox USING brin (changed_at);
 
 ALTER TABLE tecnobot.lease ENABLE ROW LEVEL SECURITY;
 ALTER TABLE tecnobot.inbox_key ENABLE ROW LEVEL SECURITY;
+ALTER TABLE tecnobot.inbox_end ENABLE ROW LEVEL SECURITY;
 ALTER TABLE tecnobot.inbox ENABLE ROW LEVEL SECURITY;
 ALTER TABLE tecnobot.outbox ENABLE ROW LEVEL SECURITY;
 
@@ -90,9 +99,14 @@ BEGIN
             INSERT INTO tecnobot.inbox_key (chatbot_id, message_id)
             SELECT wanted_chatbot, message_id FROM incoming ORDER BY message_id
             ON CONFLICT DO NOTHING RETURNING message_id
+        ), counted AS (
+            INSERT INTO tecnobot.inbox_end (chatbot_id, seq)
+            SELECT wanted_chatbot, count(*) FROM new_key HAVING count(*) > 0
+            ON CONFLICT (chatbot_id) DO UPDATE SET seq = inbox_end.seq + excluded.seq RETURNING seq
         )
-        INSERT INTO tecnobot.inbox (chatbot_id, message_id, body, nonce)
-        SELECT wanted_chatbot, message_id, body, nonce FROM incoming JOIN new_key USING (message_id) ORDER BY number;
+        INSERT INTO tecnobot.inbox (chatbot_id, message_id, seq, body, nonce)
+        SELECT wanted_chatbot, message_id, seq - count(*) OVER () + row_number() OVER (ORDER BY number), body, nonce
+        FROM incoming JOIN new_key USING (message_id), counted;
 
         RETURN QUERY
             SELECT 'accepted', inbox.nonce, inbox.seq, inbox.message_id

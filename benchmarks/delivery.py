@@ -1,0 +1,249 @@
+"""Each message once: in memory beside BuilderBot, then durable: rate, commits, bytes on the disk, a far database."""
+
+import argparse
+import asyncio
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, replace
+from itertools import count
+from pathlib import Path
+from statistics import median
+
+from benchmarks._delivery.customers import N_FLOWS
+from benchmarks._delivery.meter import device_bytes_written, device_statistics
+from benchmarks._delivery.run import Run
+from benchmarks._report import Report
+from tecnobot_core.adapters.embedded_postgres import EmbeddedPostgres
+
+REQUIRES: list[str] = []
+NPM_PEER = "builderbot"
+ROOT = Path(__file__).parent.parent
+PEER = ROOT / ".venv-bench-npm" / NPM_PEER
+PEER_SCRIPT = ROOT / "benchmarks" / "peers" / NPM_PEER / "burst.cjs"
+
+REPEATS = 3
+RUN_DEADLINE_S = 120
+KIB = 1024
+IDLE_S = 3.0
+MAX_IDLE_BYTES_PER_S = 128 * KIB  # the leanest of the runs writes about as much in a second
+FAULTS = ("lost", "doubled", "out_of_order", "rows_missing")
+
+Found = dict[str, float]
+numbers = count(1)
+
+
+def measure(run: Run) -> Found:
+    """Carry out *run*, in a process of its own; as a chatbot of its own where there is a database."""
+    run = replace(run, chatbot_id=f"bench-{next(numbers)}")
+    return _json_of([sys.executable, "-m", "benchmarks._delivery.run", json.dumps(asdict(run))], ROOT)
+
+
+def measure_peer(wait_ms: float, concurrency_limit: int | None) -> Found:
+    """The burst through BuilderBot, in a folder that is thrown away: it writes logs where it runs."""
+    options = {
+        "n_messages": 5000,
+        "n_chats": 500,
+        "n_flows": N_FLOWS,
+        "wait_ms": wait_ms,
+        "concurrency_limit": concurrency_limit,
+    }
+    with tempfile.TemporaryDirectory() as folder:
+        return _json_of(["node", str(PEER_SCRIPT), str(PEER), json.dumps(options)], Path(folder))
+
+
+def _json_of(command: Sequence[str], folder: Path) -> Found:
+    run = subprocess.run(command, cwd=folder, stdout=subprocess.PIPE, text=True, check=True, timeout=RUN_DEADLINE_S)
+    found: Found = json.loads(run.stdout)
+    return found
+
+
+def middle(runs: Sequence[Found]) -> Found:
+    """Medians; of what must not happen at all, the worst."""
+    return {key: (max if key in FAULTS else median)(run[key] for run in runs) for key in runs[0]}
+
+
+def repeat(run: Run) -> Found:
+    """The medians of some runs."""
+    return middle([measure(run) for _ in range(REPEATS)])
+
+
+def report_memory(report: Report, _: Run) -> None:
+    """The same burst through both, with the peer as it comes and with the only setting that keeps the order."""
+    version = _peer_version()
+    report.add("BuilderBot", version or "not measured: no npm", "")
+    for handler, wait_ms in (("no wait", 0.0), ("0-5 ms", 5.0)):
+        ours = repeat(Run("memory", n_messages=5000, wait_ms=wait_ms))
+        _describe(report, f"in memory, {handler}", ours)
+        _report_faults(report, f"in memory, {handler}", ours)
+        for setting, limit in (("its default", None), ("its limit 1", 1)):
+            name = f"BuilderBot, {setting}, {handler}"
+            if version is None:
+                report.add(name, "not measured: no npm", "")
+                continue
+            peer = middle([measure_peer(wait_ms, limit) for _ in range(REPEATS)])
+            _describe(report, name, peer)
+            report.add(f"{name}: lost, doubled, out of order", _faults(peer), "")
+            ratio = ours["per_s"] / peer["per_s"]
+            goal, ok = ("at least 3", ratio >= 3) if limit == 1 else ("", None)
+            report.add(f"{name}: ours is", ratio, "times as fast", goal, ok)
+
+
+def report_rate(report: Report, base: Run) -> None:
+    """The durable store on a local database: a burst, and messages that come at their own pace."""
+    burst = repeat(replace(base, n_messages=5000))
+    _describe(report, "durable, burst", burst, "at least 1,500", burst["per_s"] >= 1500)
+    _report_commits(report, "durable, burst", burst, 5000, 60)
+
+    fast = repeat(replace(base, n_messages=5000, per_s=1500))
+    _describe(report, "durable, 1,500/s", fast)
+    _report_commits(report, "durable, 1,500/s", fast, 5000, 100)
+
+    calm = repeat(replace(base, n_messages=1000, per_s=200))
+    report.add("durable, 200/s: the bot's own time, p50", calm["p50_ms"], "ms")
+    report.add("durable, 200/s: the bot's own time, p99", calm["p99_ms"], "ms", "at most 50", calm["p99_ms"] <= 50)
+    _report_commits(report, "durable, 200/s", calm, 1000)
+
+    window = repeat(replace(base, n_messages=1000, per_s=200, window_s=0.010))
+    report.add("durable, 200/s, 10 ms window: p99", window["p99_ms"], "ms")
+    _report_commits(report, "durable, 200/s, 10 ms window", window, 1000, 400)
+
+
+def report_disk(report: Report, base: Run) -> None:
+    """The same replay, written by ours and by a bot that commits each statement."""
+    can_tell, why_not = _device_is_idle(Path(base.directory))
+    report.add("device, before the runs", why_not, "")
+    calm = replace(base, n_messages=600, per_s=100)
+    _report_disk(report, "100/s", calm, {"": (calm, 0.40), ", 20 ms window": (_window(calm), 0.15)}, can_tell)
+    burst = replace(base, n_messages=2000)
+    _report_disk(report, "burst", burst, {"": (burst, 0.10), ", 20 ms window": (_window(burst), None)}, can_tell)
+
+
+def report_far(report: Report, base: Run) -> None:
+    """The database far away, at a pace that leaves it idle most of the time: both distances at once."""
+    far = replace(base, n_messages=200, per_s=20)
+    rtts_ms = (40, 120)
+    with ThreadPoolExecutor(len(rtts_ms)) as both:
+        for rtt_ms, found in zip(
+            rtts_ms, both.map(lambda ms: repeat(replace(far, rtt_s=ms / 1000)), rtts_ms), strict=True
+        ):
+            trips, p99 = found["round_trips"], found["p99_ms"] / rtt_ms
+            report.add(f"{rtt_ms} ms away: round trips a write", trips, "", "at most 2", trips <= 2)
+            report.add(f"{rtt_ms} ms away: p50", found["p50_ms"] / rtt_ms, "round trips")
+            report.add(f"{rtt_ms} ms away: p99", p99, "round trips", "at most 8", p99 <= 8)
+            _report_faults(report, f"{rtt_ms} ms away", found)
+
+
+def _describe(report: Report, name: str, found: Found, goal: str = "", ok: bool | None = None) -> None:
+    report.add(f"{name}: rate", found["per_s"], "messages/s", goal, ok)
+    report.add(f"{name}: p50 / p99", f"{found['p50_ms']:.0f} / {found['p99_ms']:.0f}", "ms")
+    report.add(f"{name}: peak RSS", found["peak_mib"], "MiB")
+
+
+def _faults(found: Found) -> str:
+    return ", ".join(f"{found[key]:.0f}" for key in FAULTS if key in found)
+
+
+def _report_faults(report: Report, name: str, found: Found) -> None:
+    names = ", ".join(key.replace("_", " ") for key in FAULTS if key in found)
+    report.add(f"{name}: {names}", _faults(found), "", "all 0", not any(found.get(key) for key in FAULTS))
+
+
+def _report_commits(report: Report, name: str, found: Found, n_messages: int, at_most: int | None = None) -> None:
+    """Commits as the store counts them, and as the server does."""
+    commits, counted = (found[key] * 1000 / n_messages for key in ("commits", "writing_transactions"))
+    ok = None if at_most is None else commits <= at_most
+    report.add(f"{name}: commits", commits, "a 1,000 messages", "" if at_most is None else f"at most {at_most}", ok)
+    report.add(f"{name}: writing transactions, by the server", counted, "a 1,000 messages")
+    _report_faults(report, name, found)
+
+
+def _window(run: Run) -> Run:
+    return replace(run, window_s=0.020)
+
+
+def _report_disk(
+    report: Report, pace: str, naive_base: Run, ours: dict[str, tuple[Run, float | None]], can_tell: bool
+) -> None:
+    designs = {"naive": replace(naive_base, store="naive"), **{name: run for name, (run, _) in ours.items()}}
+    runs: dict[str, list[Found]] = {name: [] for name in designs}
+    for _ in range(REPEATS):  # in turn, so that what else the machine does falls on all of them
+        for name, run in designs.items():
+            runs[name].append(measure(run))
+    naive = middle(runs.pop("naive"))
+    n_messages = naive_base.n_messages
+    _describe_disk(report, f"disk, {pace}, a commit each statement", naive, n_messages, can_tell)
+    for name, found in ((name, middle(of)) for name, of in runs.items()):
+        title = f"disk, {pace}{name}"
+        _describe_disk(report, title, found, n_messages, can_tell)
+        report.add(f"{title}: WAL bytes", found["wal_bytes"] / naive["wal_bytes"], "of the naive bot's")
+        if not can_tell:
+            continue
+        at_most = ours[name][1]
+        ratio = found["device_bytes"] / naive["device_bytes"]
+        goal, ok = ("", None) if at_most is None else (f"at most {at_most:.2f}", ratio <= at_most)
+        report.add(f"{title}: device bytes", ratio, "of the naive bot's", goal, ok)
+        checkpointed = found["device_bytes_checkpointed"] / naive["device_bytes_checkpointed"]
+        report.add(f"{title}: with the checkpoint after it", checkpointed, "of the naive bot's")
+
+
+def _describe_disk(report: Report, title: str, found: Found, n_messages: int, can_tell: bool) -> None:
+    if can_tell:
+        report.add(f"{title}: device", found["device_bytes"] / KIB / n_messages, "KiB a message")
+    report.add(f"{title}: WAL", found["wal_bytes"] / n_messages, "B a message")
+    report.add(f"{title}: WAL syncs", found["wal_syncs"] / n_messages, "a message")
+    _report_faults(report, title, found)
+
+
+def _device_is_idle(directory: Path) -> tuple[bool, str]:
+    """Whether the device's counter will tell what the runs write, and a sentence about it."""
+    statistics = device_statistics(directory)
+    if statistics is None:
+        return False, "not measured: the device's counters cannot be read"
+    before = device_bytes_written(statistics)
+    time.sleep(IDLE_S)
+    per_s = (device_bytes_written(statistics) - before) / IDLE_S
+    said = f"{per_s / KIB:.0f} KiB/s written by others"
+    if per_s > MAX_IDLE_BYTES_PER_S:
+        return False, f"not measured: {said}"
+    return True, said
+
+
+def _peer_version() -> str | None:
+    package = PEER / "node_modules" / "@builderbot" / "bot" / "package.json"
+    if shutil.which("node") is None or not package.exists():
+        return None
+    version: str = json.loads(package.read_text("utf-8"))["version"]
+    return version
+
+
+PARTS = {"memory": report_memory, "rate": report_rate, "disk": report_disk, "far": report_far}
+
+
+async def report_parts(report: Report, parts: Iterator[str] | Sequence[str]) -> None:
+    """Measure *parts*, over one private server with its usual settings."""
+    with tempfile.TemporaryDirectory() as folder:
+        async with EmbeddedPostgres(Path(folder) / "postgres") as server:
+            base = Run(dsn=server.dsn, directory=folder)
+            for part in parts:
+                await asyncio.to_thread(PARTS[part], report, base)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Measure; see ``--help``."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--check", action="store_true", help="exit 1 and name each goal that is missed")
+    parser.add_argument("--only", choices=PARTS, nargs="+", default=list(PARTS), help="a part of it")
+    arguments = parser.parse_args(argv)
+    report = Report("delivery", versions=("tecnobot-core", "asyncpg", "embedded-postgres"))
+    asyncio.run(report_parts(report, arguments.only))
+    return report.finish(arguments.check)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
