@@ -34,6 +34,8 @@ IDLE_S = 3.0
 MAX_IDLE_BYTES_PER_S = 128 * KIB  # the leanest of the runs writes about as much in a second
 FAULTS = ("lost", "doubled", "out_of_order", "rows_missing")
 
+OPTIONS = {"max_connections": "60"}  # as a server far away allows; several runs ask it at once
+
 Found = dict[str, float]
 numbers = count(1)
 
@@ -228,7 +230,7 @@ PARTS = {"memory": report_memory, "rate": report_rate, "disk": report_disk, "far
 async def report_parts(report: Report, parts: Iterator[str] | Sequence[str]) -> None:
     """Measure *parts*, over one private server with its usual settings."""
     with tempfile.TemporaryDirectory() as folder:
-        async with EmbeddedPostgres(Path(folder) / "postgres") as server:
+        async with EmbeddedPostgres(Path(folder) / "postgres", options=OPTIONS) as server:
             base = Run(dsn=server.dsn, directory=folder)
             for part in parts:
                 await asyncio.to_thread(PARTS[part], report, base)

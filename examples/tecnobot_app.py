@@ -69,15 +69,21 @@ class TecnoBot:
 
     async def open(self) -> None:
         """Database, schema, demo business."""
-        self.database = await self._open_database()
-        await migrate(self.database)
+        url = await self._database_url()
+        # A connection of its own, closed afterwards: setting up makes it three times as big as answering does.
+        async with Database(url, min_size=1, max_size=1) as setting_up:
+            await migrate(setting_up)
+            await self._load_demo_if_empty(setting_up)
+        settings = self.settings
+        self.database = await self.stack.enter_async_context(
+            Database(url, min_size=settings.db_pool_min, max_size=settings.db_pool_max, idle_s=settings.db_pool_idle_s)
+        )
         # Or MemoryConversations(): forgets at the end, needs no database.
         self.conversations = PostgresConversations(self.database, self.chatbot_id)
         # Or MemoryFlowStore([...]) with flows written in Python.
         self.flow_store = PostgresFlowStore(self.database)
         # Or anything with `search(question, limit)`.
         self.knowledge_store = PostgresKnowledge(self.database, self.chatbot_id, self.shop["shop"]["language"])
-        await self._load_demo_if_empty()
         self.model = await self._model()
 
     def bot(self, transport: Transport, *, durable: bool, drain_s: float = 2.0) -> Bot:
@@ -137,27 +143,24 @@ class TecnoBot:
         )
         return await self.stack.enter_async_context(model)
 
-    async def _open_database(self) -> Database:
-        settings = self.settings
-        url = settings.database_url.reveal()
-        if not url:
-            server = EmbeddedPostgres(settings.data_dir / "postgres", bin_dir=settings.postgres_bin_dir)
-            url = (await self.stack.enter_async_context(server)).dsn
-        return await self.stack.enter_async_context(
-            Database(url, min_size=settings.db_pool_min, max_size=settings.db_pool_max, idle_s=settings.db_pool_idle_s)
-        )
+    async def _database_url(self) -> str:
+        if url := self.settings.database_url.reveal():
+            return url
+        server = EmbeddedPostgres(self.settings.data_dir / "postgres", bin_dir=self.settings.postgres_bin_dir)
+        return (await self.stack.enter_async_context(server)).dsn
 
-    async def _load_demo_if_empty(self) -> None:
+    async def _load_demo_if_empty(self, database: Database) -> None:
         shop = self.shop["shop"]
-        await ensure_chatbot(self.database, self.chatbot_id, name=shop["name"], language=shop["language"])
-        flows, _ = await self.flow_store.load(self.chatbot_id)
-        if not flows:
+        await ensure_chatbot(database, self.chatbot_id, name=shop["name"], language=shop["language"])
+        flow_store = PostgresFlowStore(database)
+        if not (await flow_store.load(self.chatbot_id))[0]:
             for row in self.shop["flow"]:
                 response = {name: row[name] for name in ("say", "event", "exact") if name in row}
                 flow = Flow.from_stored(row["id"], row["keywords"], response, row.get("priority", 0))
-                await self.flow_store.put(self.chatbot_id, flow)
-        if not await self.knowledge_store.count():
-            await self.knowledge_store.replace([Passage(row["title"], row["text"]) for row in self.shop["knowledge"]])
+                await flow_store.put(self.chatbot_id, flow)
+        knowledge = PostgresKnowledge(database, self.chatbot_id, shop["language"])
+        if not await knowledge.count():
+            await knowledge.replace([Passage(row["title"], row["text"]) for row in self.shop["knowledge"]])
 
 
 async def serve(app: TecnoBot) -> None:

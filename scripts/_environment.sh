@@ -38,7 +38,7 @@ environment() {
   echo "installing into $dir"
   rm -rf "$dir"
   "$python" -m venv "$dir"
-  "$dir/bin/python" -m pip install --quiet --constraint constraints.txt --upgrade pip
-  "$dir/bin/python" -m pip install --quiet --constraint constraints.txt "$@"
+  "$dir/bin/python" -m pip install -qq --constraint constraints.txt --upgrade pip
+  "$dir/bin/python" -m pip install -qq --constraint constraints.txt "$@"
   echo "$wanted" >"$dir/installed"
 }

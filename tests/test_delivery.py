@@ -5,14 +5,31 @@ import itertools
 import random
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tecnobot_core.delivery import Delivery, Lanes, MemoryConversations, MemoryDelivery, OutboxEntry
-from tecnobot_core.errors import LifecycleError, StoreError, TransportError
-from tecnobot_core.events import DuplicateIgnored, EventBus, SendRejected, SendUncertain, TurnCommitted, TurnFailed
+from tecnobot_core.delivery import (
+    Delivery,
+    Lanes,
+    MemoryConversations,
+    MemoryDelivery,
+    OutboxEntry,
+    Pending,
+    SendState,
+)
+from tecnobot_core.errors import LeaseLostError, LifecycleError, StoreError, TransportError
+from tecnobot_core.events import (
+    DuplicateIgnored,
+    EventBus,
+    SendRejected,
+    SendUncertain,
+    StoodDown,
+    TurnCommitted,
+    TurnFailed,
+)
 from tecnobot_core.messages import ChatId, ChatMessage, InboundMessage, OutboundMessage, Turn
 from tecnobot_core.tasks import Tasks
 from tecnobot_core.testing import FakeClock, FakeTransport
@@ -300,3 +317,257 @@ def test_lanes_keep_order_and_their_cap_in_any_interleaving(items: list[tuple[in
         assert all(numbers == sorted(numbers) for numbers in done.values())
 
     asyncio.run(scenario())
+
+
+async def test_a_cancellation_inside_a_handler_ends_only_its_message() -> None:
+    async def handle(message: InboundMessage) -> Turn:
+        if message.text == "cancelled":
+            given_up = asyncio.get_running_loop().create_future()
+            given_up.cancel()
+            await given_up
+        return echo(message)
+
+    async with Harness(handle) as harness:
+        await harness.delivery.accept([inbound("a", 1, "cancelled"), inbound("a", 2)])
+        assert await harness.delivery.drain(5)
+        assert [message.key for message in harness.transport.sent] == ["a-2/0"]
+        assert harness.count(TurnFailed) == 1
+
+
+async def test_a_lane_outlives_a_cancellation_inside_its_handler() -> None:
+    async def handle(item: int) -> None:
+        handled.append(item)
+        if item == 1:
+            raise asyncio.CancelledError
+
+    handled: list[int] = []
+    async with Tasks("test") as tasks:
+        lanes = Lanes[str, int](handle, max_concurrent=1, tasks=tasks)
+        lanes.put("a", 1)
+        lanes.put("a", 2)
+        await lanes.wait_idle()
+        assert (handled, lanes.failures) == ([1, 2], 1)
+
+
+async def test_a_turn_that_does_not_name_its_message_is_a_failure() -> None:
+    async def handle(message: InboundMessage) -> Turn:
+        return replace(echo(message), inbound=("another",)) if message.text == "wrong" else echo(message)
+
+    async with Harness(handle) as harness:
+        await harness.delivery.accept([inbound("a", 1, "wrong"), inbound("a", 2)])
+        assert await harness.delivery.drain(5)
+        assert [message.key for message in harness.transport.sent] == ["a-2/0"]
+        assert not await harness.store.pending(0, 9)  # type: ignore[attr-defined]
+
+
+async def test_a_message_is_done_even_where_no_apology_can_be_stored() -> None:
+    async with Harness(store=FlakyStore(2, retryable=False)) as harness:
+        await harness.delivery.accept([inbound("a", 1), inbound("a", 2)])
+        assert await harness.delivery.drain(5)
+        assert [message.key for message in harness.transport.sent] == ["a-2/0"]
+        assert harness.count(TurnCommitted) == 2
+        assert not await harness.store.pending(0, 9)  # type: ignore[attr-defined]
+
+
+async def test_what_another_process_accepted_is_found_by_the_owner() -> None:
+    async with Harness() as harness, harness.delivery:
+        await harness.clock.settle()
+        await harness.store.accept([inbound("a", 1)])  # type: ignore[attr-defined]
+        await harness.clock.advance(4.9)
+        assert harness.transport.sent == []
+        await harness.clock.advance(0.1)
+        assert [message.key for message in harness.transport.sent] == ["a-1/0"]
+        assert harness.count(TurnCommitted) == 1
+
+
+async def test_what_another_process_accepted_before_is_answered_before() -> None:
+    async with Harness() as harness, harness.delivery:
+        await harness.clock.settle()
+        await harness.delivery.accept([inbound("a", 1)])
+        await harness.store.accept([inbound("a", 2)])  # type: ignore[attr-defined]
+        await harness.delivery.accept([inbound("a", 3), inbound("b", 1)])
+        assert await harness.delivery.drain(5)
+        assert [m.key for m in harness.transport.sent if m.chat == "a"] == ["a-1/0", "a-2/0", "a-3/0"]
+
+
+class SlowStore(MemoryDelivery):
+    """Answers ``pending`` when told, and fails in it as often as told."""
+
+    def __init__(self) -> None:
+        super().__init__(MemoryConversations())
+        self.gate = asyncio.Event()
+        self.gate.set()
+        self.errors: list[StoreError] = []
+        self.largest_load = 0
+        self.loads = 0
+
+    async def pending(self, after: int, limit: int) -> Sequence[Pending]:
+        found = await super().pending(after, limit)
+        self.loads += 1
+        self.largest_load = max(self.largest_load, len(found))
+        await self.gate.wait()
+        if self.errors:
+            raise self.errors.pop()
+        return found
+
+
+async def test_a_message_that_is_loaded_before_its_acceptance_is_told_is_handled_once() -> None:
+    handled: list[str] = []
+
+    class LateStore(SlowStore):
+        async def accept(self, messages: Sequence[InboundMessage]) -> Sequence[int | None]:
+            seqs = await super().accept(messages)
+            await told.wait()
+            return seqs
+
+    async def handle(message: InboundMessage) -> Turn:
+        handled.append(message.id)
+        return echo(message)
+
+    told = asyncio.Event()
+    async with Harness(handle, store=LateStore()) as harness, harness.delivery:
+        await harness.clock.settle()
+        accepting = asyncio.create_task(harness.delivery.accept([inbound("a", 1)]))
+        await harness.clock.advance(5)
+        told.set()
+        await accepting
+        assert await harness.delivery.drain(5)
+        assert handled == ["a-1"]
+
+
+async def test_what_comes_during_a_load_is_not_read_back() -> None:
+    store = SlowStore()
+    async with Harness(store=store) as harness, harness.delivery:
+        await harness.clock.settle()
+        store.gate.clear()
+        await harness.clock.advance(5)
+        loads = store.loads
+        await harness.delivery.accept([inbound("a", number) for number in range(9)])
+        assert harness.transport.sent == []
+        store.gate.set()
+        assert await harness.delivery.drain(5)
+        assert [message.key for message in harness.transport.sent] == [f"a-{number}/0" for number in range(9)]
+        assert (store.loads, store.largest_load) == (loads, 0)
+
+
+async def test_a_load_that_fails_for_whatever_reason_is_tried_again() -> None:
+    store = SlowStore()
+    await store.accept([inbound("a", 1)])
+    store.errors = [StoreError("no right to read", retryable=False), StoreError("away", retryable=True)]
+    async with Harness(store=store) as harness, harness.delivery:
+        await harness.clock.advance(1)
+        assert await harness.delivery.drain(5)
+        assert [message.key for message in harness.transport.sent] == ["a-1/0"]
+
+
+@pytest.mark.parametrize("max_loaded", [1, 2, 100])
+async def test_a_backlog_is_loaded_in_order_and_never_more_than_is_allowed(max_loaded: int) -> None:
+    most = 0
+
+    async def handle(message: InboundMessage) -> Turn:
+        nonlocal most
+        most = max(most, harness.delivery.statistics().waiting)
+        return echo(message)
+
+    store = SlowStore()
+    await store.accept([inbound(f"chat-{n % 7}", n) for n in range(1000)])
+    async with Harness(handle, store=store, max_loaded=max_loaded, max_concurrent=3) as harness, harness.delivery:
+        await harness.clock.settle()
+        # These come while most of the others are still in the store.
+        await harness.delivery.accept([inbound(f"chat-{n % 7}", n) for n in range(1000, 1100)])
+        assert await harness.delivery.drain(20)
+        by_chat = defaultdict(list)
+        for message in harness.transport.sent:
+            by_chat[message.chat.reveal()].append(message.key)
+        assert by_chat == {
+            f"chat-{chat}": [f"chat-{chat}-{n}/0" for n in range(1100) if n % 7 == chat] for chat in range(7)
+        }
+        assert most <= max_loaded
+
+
+class RestlessStore(MemoryDelivery):
+    """Says what became of the lease, one answer for each question."""
+
+    def __init__(self, *answers: StoreError | None) -> None:
+        super().__init__(MemoryConversations())
+        self.answers = list(answers)
+
+    async def confirm(self) -> None:
+        if self.answers and (answer := self.answers.pop(0)) is not None:
+            raise answer
+
+
+async def test_the_loss_of_the_lease_is_noticed_after_any_trouble_with_the_store() -> None:
+    store = RestlessStore(None, StoreError("no right to read", retryable=False), LeaseLostError("another owns it"))
+    told: list[bool] = []
+    async with Harness(store=store, on_stood_down=lambda: told.append(True)) as harness, harness.delivery:
+        await harness.clock.advance(60)
+        assert told == [True]
+        assert harness.count(StoodDown) == 1
+        await harness.delivery.accept([inbound("a", 1)])  # journaled for the owner
+        await harness.clock.advance(60)
+        assert harness.transport.sent == []
+        assert len(await store.pending(0, 9)) == 1
+
+
+async def test_a_transport_that_fails_as_it_should_not_is_uncertain_and_its_chat_goes_on() -> None:
+    async with Harness() as harness:
+        harness.transport.send_errors.extend([KeyError("bug"), asyncio.CancelledError()])  # type: ignore[list-item]
+        await harness.delivery.accept([inbound("a", 1), inbound("a", 2), inbound("a", 3)])
+        assert await harness.delivery.drain(5)
+        assert [message.key for message in harness.transport.sent] == ["a-3/0"]
+        assert harness.count(SendUncertain) == harness.delivery.statistics().uncertain == 2
+
+
+class TakingStore(MemoryDelivery):
+    """Knows what is marked as being sent."""
+
+    def __init__(self) -> None:
+        super().__init__(MemoryConversations())
+        self.taken: set[int] = set()
+
+    async def commit(self, turns: Sequence[Turn], *, taken: Collection[str] = ()) -> Sequence[OutboxEntry]:
+        entries = await super().commit(turns, taken=taken)
+        await asyncio.sleep(0)
+        self.taken |= {entry.id for entry in entries if entry.state == "taken"}
+        return entries
+
+    async def move(self, states: Mapping[int, SendState]) -> None:
+        for id, state in states.items():
+            (self.taken.add if state == "taken" else self.taken.discard)(id)
+
+
+async def test_no_more_is_marked_as_being_sent_than_may_be_at_once() -> None:
+    store = TakingStore()
+    async with Harness(store=store, max_concurrent=4) as harness:
+        harness.transport.on_send = lambda message: most.append(len(store.taken))
+        most: list[int] = []
+        messages = [inbound(f"chat-{chat}", number) for number in range(5) for chat in range(20)]
+        await harness.delivery.accept(messages)
+        assert await harness.delivery.drain(5)
+        assert len(most) == 100
+        assert max(most) <= 4
+
+
+async def test_a_batch_that_is_larger_than_the_inbox_does_not_wait_for_itself() -> None:
+    async with Harness(store=MemoryDelivery(MemoryConversations(), max_pending=2)) as harness:
+        await asyncio.wait_for(harness.delivery.accept([inbound("a", number) for number in range(5)]), 5)
+        assert await harness.delivery.drain(5)
+        assert len(harness.transport.sent) == 5
+
+
+async def test_what_is_old_is_forgotten_every_hour() -> None:
+    class ForgetfulStore(MemoryDelivery):
+        async def purge(self, older_than_s: float, batch: int = 5000) -> int:
+            purges.append(older_than_s)
+            if len(purges) == 2:
+                raise StoreError("no right to delete", retryable=False)
+            return 0
+
+    purges: list[float] = []
+    store = ForgetfulStore(MemoryConversations())
+    async with Harness(store=store, remember_s=99.0) as harness, harness.delivery:
+        await harness.clock.settle()
+        assert purges == [99.0]
+        await harness.clock.advance(2 * 3600)
+        assert len(purges) == 3

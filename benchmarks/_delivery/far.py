@@ -6,6 +6,8 @@ from types import TracebackType
 from typing import Self
 from urllib.parse import parse_qs, urlsplit
 
+from tecnobot_core.tasks import Tasks
+
 
 class FarDatabase:
     """Leads to the server of *dsn*, which listens on a Unix socket, with *rtt_s* for each round trip.
@@ -19,6 +21,7 @@ class FarDatabase:
         self._socket = f"{place['host']}/.s.PGSQL.{place['port']}"
         self._name = urlsplit(dsn).path
         self._delay_s = rtt_s / 2
+        self._tasks = Tasks("far_database")
         self.round_trips = 0
 
     async def __aenter__(self) -> Self:
@@ -31,9 +34,12 @@ class FarDatabase:
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._server.close()
-        await self._server.wait_closed()
+        await self._tasks.wait()
 
-    async def _serve(self, client: asyncio.StreamReader, to_client: asyncio.StreamWriter) -> None:
+    def _serve(self, client: asyncio.StreamReader, to_client: asyncio.StreamWriter) -> None:
+        self._tasks.start(self._connect(client, to_client), "connection")
+
+    async def _connect(self, client: asyncio.StreamReader, to_client: asyncio.StreamWriter) -> None:
         server, to_server = await asyncio.open_unix_connection(self._socket)
         heard = True
 

@@ -22,8 +22,8 @@ SELECT (SELECT count(*) FROM tecnobot.chat_history JOIN tecnobot.chat ON chat.id
        (SELECT count(*) FROM tecnobot.inbox_key WHERE chatbot_id = $1),
        (SELECT count(*) FROM tecnobot.inbox WHERE chatbot_id = $1)
 """
-_OTHERS = """
-SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()
+_STILL_THERE = """
+SELECT count(*) FROM pg_stat_activity WHERE application_name = $1
 """
 
 
@@ -48,9 +48,9 @@ class Meter:
         self._database = database
         self._statistics = device_statistics(directory)
 
-    async def read(self) -> Reading:
-        """The counters now. Everybody else must have disconnected: a server process tells its counts when it ends."""
-        while await self._database.fetchval(_OTHERS):
+    async def read(self, application_name: str) -> Reading:
+        """The counters now, when all of *application_name* have left: a server process tells its counts as it ends."""
+        while await self._database.fetchval(_STILL_THERE, application_name):
             await asyncio.sleep(0.01)
         row = await self._database.fetchrow(_READ)
         assert row is not None

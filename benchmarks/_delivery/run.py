@@ -82,11 +82,11 @@ async def measure(run: Run) -> dict[str, float]:
         await ensure_chatbot(database, run.chatbot_id)
         meter = Meter(database, Path(run.directory))
         await meter.checkpoint()
-        before = await meter.read()
+        before = await meter.read(run.chatbot_id)
         found = await (_answer_far(run) if run.rtt_s else _answer_near(run))
-        after = await meter.read()
+        after = await meter.read(run.chatbot_id)
         await meter.checkpoint()
-        on_disk = await meter.read()
+        on_disk = await meter.read(run.chatbot_id)
         return {
             **found,
             **after.since(before),
@@ -96,7 +96,7 @@ async def measure(run: Run) -> dict[str, float]:
 
 
 async def _answer_near(run: Run) -> dict[str, float]:
-    async with Database(run.dsn) as database:
+    async with Database(run.dsn, application_name=run.chatbot_id) as database:
         store = _store(run, database)
         found = await answer(run, PostgresConversations(database, run.chatbot_id), store)
         return {**found, "commits": store.commits}
@@ -106,7 +106,9 @@ async def _answer_far(run: Run) -> dict[str, float]:
     """As near, but history is read through a link of its own, so that the other one counts only what is written."""
     async with AsyncExitStack() as stack:
         links = [await stack.enter_async_context(FarDatabase(run.dsn, run.rtt_s)) for _ in range(2)]
-        reading, writing = [await stack.enter_async_context(Database(link.dsn)) for link in links]
+        reading, writing = [
+            await stack.enter_async_context(Database(link.dsn, application_name=run.chatbot_id)) for link in links
+        ]
         store = _store(run, writing)
         opened = links[1].round_trips
         found = await answer(run, PostgresConversations(reading, run.chatbot_id), store)

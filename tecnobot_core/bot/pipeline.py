@@ -91,7 +91,7 @@ class Pipeline:
 
     def _from_keyword(self, question: str, trace: Trace) -> Reply | None:
         match = self._flows.match(question) if self._flows is not None and question else None
-        trace.note("keyword", "no match" if match is None else f"{match.flow.id} by {match.matched}")
+        trace.note("keyword", "no match" if match is None else f"{match.flow.id}: {match.matched}")
         return None if match is None else Reply.flow(match)
 
     def _from_event(self, message: InboundMessage, question: str, trace: Trace) -> Reply | None:

@@ -60,7 +60,8 @@ class Lanes(Generic[K, T]):
 
     async def wait_idle(self) -> None:
         """Return when nothing waits and nothing is being handled."""
-        await self._idle.wait()
+        while self._items:  # more may have come before the waiter is woken
+            await self._idle.wait()
 
     async def _work(self) -> None:
         try:

@@ -4,7 +4,6 @@ import asyncio
 import logging
 import os
 import shutil
-import subprocess
 import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -20,7 +19,7 @@ import pytest
 from tecnobot_core.adapters.postgres import Database, migrate
 from tecnobot_core.adapters.postgres.database import Connection
 from tecnobot_core.adapters.postgres.migrate import MIGRATIONS
-from tecnobot_core.adapters.postgres.pooler import LISTEN_DEADLINE_S, hears
+from tecnobot_core.adapters.postgres.pooler import LISTEN_DEADLINE_S, RawConnection, hears
 from tecnobot_core.errors import StoreError
 
 PROGRAM = shutil.which("pgbouncer") or shutil.which("pgbouncer", path="/usr/sbin:/usr/local/sbin")
@@ -57,7 +56,7 @@ class PgBouncer:
     async def __aexit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self.stop()
+        await self.stop()
         await self._stack.aclose()
 
     async def start(self) -> None:
@@ -66,12 +65,22 @@ class PgBouncer:
         user: dict[str, Any] = {"user": owner.st_uid, "group": owner.st_gid, "extra_groups": []} if AS_ROOT else {}
         command = [str(PROGRAM), str(self._directory / "pgbouncer.ini")]
         with (self._directory / "log").open("ab") as log:
-            self._process = subprocess.Popen(command, cwd=self._server, stdout=log, stderr=log, **user)
-        await eventually((self._directory / f".s.PGSQL.{PORT}").exists)
+            self._process = await asyncio.create_subprocess_exec(
+                *command, cwd=self._server, stdout=log, stderr=log, **user
+            )
+        await eventually(self._listens)
 
-    def stop(self) -> None:
+    async def stop(self) -> None:
         self._process.terminate()
-        self._process.wait()
+        await self._process.wait()
+
+    async def _listens(self) -> bool:
+        try:
+            _, writer = await asyncio.open_unix_connection(self._directory / f".s.PGSQL.{PORT}")
+        except OSError:
+            return False
+        writer.close()
+        return True
 
     def _configure(self) -> None:
         server = "/proc/self/cwd" if AS_ROOT else self._server
@@ -106,15 +115,15 @@ async def url(start: Start) -> str:
     return await start()
 
 
-async def eventually(condition: Callable[[], bool]) -> None:
+async def eventually(condition: Callable[[], Awaitable[bool]]) -> None:
     async with asyncio.timeout(10):
-        while not condition():
+        while not await condition():
             await asyncio.sleep(0.005)
 
 
 @asynccontextmanager
-async def clients(url: str, n: int, **options: int) -> AsyncIterator[list["asyncpg.Connection[asyncpg.Record]"]]:
-    opened = [await asyncpg.connect(url, **options) for _ in range(n)]
+async def clients(url: str, n: int, *, cache_size: int = 100) -> AsyncIterator[list[RawConnection]]:
+    opened = [await asyncpg.connect(url, statement_cache_size=cache_size) for _ in range(n)]
     try:
         yield opened
     finally:
@@ -126,7 +135,7 @@ async def clients(url: str, n: int, **options: int) -> AsyncIterator[list["async
 
 
 async def test_a_client_that_caches_statements_fails_behind_the_pooler(url: str) -> None:
-    async def errors(client: "asyncpg.Connection[asyncpg.Record]") -> int:
+    async def errors(client: RawConnection) -> int:
         count = 0
         for number in range(40):
             try:
@@ -158,11 +167,11 @@ async def test_the_mode_is_found_out_within_two_seconds_while_others_work(
     url = await start("transaction", pool_size, server_round_robin=round_robin)
     busy = True
 
-    async def work(client: "asyncpg.Connection[asyncpg.Record]") -> None:
+    async def work(client: RawConnection) -> None:
         while busy:
             await client.fetchval("SELECT 1")
 
-    async with clients(url, 3, statement_cache_size=0) as others:
+    async with clients(url, 3, cache_size=0) as others:
         working = [asyncio.create_task(work(other)) for other in others]
         for _ in range(5):
             began_at = time.monotonic()
@@ -334,7 +343,7 @@ async def test_killed_backends_cost_idempotent_statements_nothing(url: str, data
 async def test_a_pooler_that_is_restarted_is_used_again(database_url: str) -> None:
     async with PgBouncer(database_url) as bouncer, Database(bouncer.url) as database:
         assert await database.fetchval("SELECT 1") == 1
-        bouncer.stop()
+        await bouncer.stop()
         waiting = asyncio.create_task(database.fetchval("SELECT 1", idempotent=True))
         await bouncer.start()
         assert await waiting == 1

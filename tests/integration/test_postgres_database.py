@@ -9,6 +9,7 @@ import sys
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
+from typing import cast
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 import asyncpg
@@ -17,6 +18,7 @@ import pytest
 from tecnobot_core.adapters.embedded_postgres import EmbeddedPostgres
 from tecnobot_core.adapters.postgres import Database
 from tecnobot_core.adapters.postgres.database import SLOW_ACQUIRE_S, Connection
+from tecnobot_core.adapters.postgres.pooler import Mode, RawConnection, detect_mode
 from tecnobot_core.adapters.postgres.translation import Outcome, translate
 from tecnobot_core.errors import LifecycleError, StoreError
 from tecnobot_core.events import DatabaseAcquireSlow, EventBus
@@ -89,6 +91,48 @@ async def test_a_direct_connection_is_a_session_found_out_over_the_first_connect
     async with Database(through(proxy, database_url)) as database:
         assert database.mode == "session"
         assert (proxy.accepted, proxy.connections) == (2, 2)
+
+
+class Client:
+    """A connection that gets an answer from each of *pids* in turn, and hears notifications or does not."""
+
+    def __init__(self, *pids: int, hears: bool) -> None:
+        self._pids = iter(pids)
+        self._hears = hears
+
+    async def copy_from_query(self, query: str, *, output: Callable[[bytes], Awaitable[None]]) -> None:
+        await output(b"%d\n" % next(self._pids))
+
+    def get_server_pid(self) -> int:
+        return -1
+
+    async def add_listener(self, channel: str, callback: Callable[..., None]) -> None:
+        if self._hears:
+            callback(self, 1, channel, "")
+
+    async def remove_listener(self, channel: str, callback: Callable[..., None]) -> None:
+        pass
+
+    async def execute(self, query: str) -> None:
+        pass
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "hears", "mode"),
+    [
+        ((1, 1), (2, 2), True, "session"),
+        ((1, 1), (2, 2), False, "transaction"),  # its backends are its own by chance only
+        ((1, 1), (1, 1), True, "transaction"),
+        ((1, 2), (2, 1), True, "transaction"),
+        ((1, 3), (2, 2), True, "transaction"),
+        ((1, 1), (2, 3), True, "transaction"),
+    ],
+)
+async def test_a_session_is_a_backend_of_its_own_that_hears(
+    first: tuple[int, int], second: tuple[int, int], hears: bool, mode: Mode
+) -> None:
+    clients = cast("list[RawConnection]", [Client(*first, hears=hears), Client(*second, hears=hears)])
+    assert await detect_mode(clients, deadline_s=0.01) == mode
 
 
 async def test_a_pool_of_one_holds_one_connection_also_while_it_opens(database_url: str, proxy: FaultyProxy) -> None:
@@ -664,8 +708,9 @@ async def test_killed_backends_cost_idempotent_statements_nothing(database_url: 
 
         async def kill_one() -> bool:
             killed: int = await watcher.fetchval(
-                "SELECT count(pg_terminate_backend(pid)) FROM (SELECT pid FROM pg_stat_activity"
-                " WHERE datname = current_database() AND application_name = 'tecnobot' AND state = 'active' LIMIT 1) AS x"
+                "WITH busy AS (SELECT pid FROM pg_stat_activity WHERE datname = current_database()"
+                " AND application_name = 'tecnobot' AND state = 'active' LIMIT 1)"
+                " SELECT count(pg_terminate_backend(pid)) FROM busy"
             )
             return killed == 1
 

@@ -1,0 +1,518 @@
+"""Inbox, lanes, outbox and lease against a model that fits on a page, in any order of faults."""
+
+import asyncio
+import uuid
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Literal, Self, TypeVar
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
+
+from tecnobot_core.delivery import (
+    Delivery,
+    DeliveryStore,
+    MemoryConversations,
+    MemoryDelivery,
+    OutboxEntry,
+    Pending,
+    SendState,
+)
+from tecnobot_core.errors import LeaseLostError, StoreError, TransportError
+from tecnobot_core.events import Event, EventBus, SendUncertain
+from tecnobot_core.messages import ChatId, ChatMessage, InboundMessage, OutboundMessage, Turn
+from tecnobot_core.tasks import Tasks
+from tecnobot_core.testing import FakeClock
+
+T = TypeVar("T")
+Handling = Literal["ok", "raises", "hangs", "poison"]
+Sending = Literal["ok", "no", "maybe", "hangs"]
+
+N_CHATS = 3
+MAX_SENDING = 2
+APOLOGY = "sorry"
+
+
+class Lasting(MemoryDelivery):
+    """A MemoryDelivery that outlives its owners: it keeps the outbox, and knows whose the lease is."""
+
+    def __init__(self) -> None:
+        self.conversations = MemoryConversations(max_rows=10_000)
+        super().__init__(self.conversations, max_remembered=100_000)
+        self.epoch = 0
+        self.entries: dict[int, OutboxEntry] = {}
+
+    async def move(self, states: Mapping[int, SendState]) -> None:
+        for id, state in states.items():
+            if id in self.entries:
+                self._keep(OutboxEntry(id, self.entries[id].message, state))
+
+    async def unsent(self) -> Sequence[OutboxEntry]:
+        left = [
+            OutboxEntry(e.id, e.message, _after(e.state)) for e in sorted(self.entries.values(), key=lambda e: e.id)
+        ]
+        await self.move({entry.id: entry.state for entry in left})
+        return left
+
+    def _entries(self, messages: Sequence[OutboundMessage], taken: Collection[str]) -> list[OutboxEntry]:
+        entries = super()._entries(messages, taken)
+        for entry in entries:
+            self._keep(entry)
+        return entries
+
+    def _keep(self, entry: OutboxEntry) -> None:
+        self.entries[entry.id] = entry
+        if entry.state not in ("waiting", "taken"):
+            del self.entries[entry.id]
+
+
+def _after(state: SendState) -> SendState:
+    """What a state is for the next owner."""
+    return "uncertain" if state == "taken" else "waiting"
+
+
+class Owner:
+    """One owner's way to a store that lasts: refused after a takeover, and failing when told."""
+
+    def __init__(self, store: DeliveryStore, lasting: Lasting | None, faults: "Faults") -> None:
+        self._store = store
+        self._lasting = lasting
+        self._faults = faults
+        self._epoch = 0
+
+    async def __aenter__(self) -> Self:
+        self._faults.check()
+        if self._lasting is None:
+            await self._store.__aenter__()
+        else:
+            self._lasting.epoch += 1
+            self._epoch = self._lasting.epoch
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self._store.__aexit__(exc_type, exc, traceback)
+
+    async def accept(self, messages: Sequence[InboundMessage]) -> Sequence[int | None]:
+        self._faults.check()
+        return await self._store.accept(messages)
+
+    async def pending(self, after: int, limit: int) -> Sequence[Pending]:
+        self._faults.check()
+        return await self._store.pending(after, limit)
+
+    async def commit(self, turns: Sequence[Turn], *, taken: Collection[str] = ()) -> Sequence[OutboxEntry]:
+        if any(row.content == "poison" for turn in turns for row in turn.history):
+            raise StoreError("this can never be stored", retryable=False)
+        return await self._owned(lambda: self._store.commit(turns, taken=taken))
+
+    async def post(self, messages: Sequence[OutboundMessage]) -> Sequence[OutboxEntry]:
+        return await self._owned(lambda: self._store.post(messages))
+
+    async def move(self, states: Mapping[int, SendState]) -> None:
+        await self._owned(lambda: self._store.move(states))
+
+    async def unsent(self) -> Sequence[OutboxEntry]:
+        return await self._owned(self._store.unsent)
+
+    async def confirm(self) -> None:
+        await self._owned(self._store.confirm)
+
+    async def purge(self, older_than_s: float, batch: int = 5000) -> int:
+        return await self._owned(lambda: self._store.purge(older_than_s, batch))
+
+    async def _owned(self, call: Callable[[], Awaitable[T]]) -> T:
+        self._faults.check()
+        if self._lasting is not None and self._epoch != self._lasting.epoch:
+            raise LeaseLostError("another process owns the chatbot")
+        return await call()
+
+
+@dataclass
+class Faults:
+    """How often the store still fails."""
+
+    failures: int = 0
+
+    def check(self) -> None:
+        if self.failures:
+            self.failures -= 1
+            raise StoreError("the database is away", retryable=True)
+
+
+@dataclass
+class Link:
+    """The phones: what arrived, in order."""
+
+    plan: list[Sending] = field(default_factory=list)
+    arrived: list[tuple[ChatId, str]] = field(default_factory=list)
+
+    async def send(self, message: OutboundMessage) -> None:
+        fate = self.plan.pop(0) if self.plan else "ok"
+        if fate == "no":
+            raise TransportError("busy")
+        if fate == "hangs":
+            await asyncio.Event().wait()
+        self.arrived.append((message.chat, message.key))
+        if fate == "maybe":
+            raise TransportError("cut", sent="maybe")
+        await asyncio.sleep(0)  # beyond the wire and before the mark: where a kill makes it uncertain
+
+
+class HastyClock:
+    """A thousand times too fast, where a database takes real time."""
+
+    def __call__(self) -> float:
+        return asyncio.get_running_loop().time() * 1000
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds / 1000)
+
+    async def advance(self, seconds: float) -> None:
+        await asyncio.sleep(seconds / 1000)
+
+    async def settle(self) -> None:
+        await asyncio.sleep(0.002)
+
+
+@dataclass
+class Process:
+    """One life of the bot."""
+
+    delivery: Delivery
+    store: DeliveryStore
+    clock: FakeClock | HastyClock
+
+
+class World:
+    """Everything outside of the model: the store that lasts, the link, and the processes."""
+
+    clock_type: type[FakeClock] | type[HastyClock] = FakeClock
+
+    def __init__(self) -> None:
+        self.loop = asyncio.new_event_loop()
+        self.faults = Faults()
+        self.link = Link()
+        self.handling: dict[str, Handling] = {}
+        self.events: list[Event] = []
+        self.processes: list[Process] = []
+        self.left_uncertain = 0  # by the processes before the last one
+        self.lasting: Lasting | None = None
+
+    @property
+    def uncertain(self) -> list[str]:
+        """The keys that were announced as uncertain."""
+        return [event.key for event in self.events if isinstance(event, SendUncertain)]
+
+    def run(self, work: Awaitable[T]) -> T:
+        async def awaited() -> T:
+            return await work
+
+        return self.loop.run_until_complete(asyncio.wait_for(awaited(), 30))
+
+    async def new_store(self) -> DeliveryStore:
+        if self.lasting is None:
+            self.lasting = Lasting()
+        return self.lasting
+
+    async def settle(self) -> None:
+        for process in self.processes:
+            await process.clock.settle()
+
+    async def pass_time(self, seconds: float) -> None:
+        for process in self.processes:
+            await process.clock.advance(seconds)
+
+    async def start(self) -> None:
+        """A new process takes over, whoever ran before."""
+        clock, events, before = self.clock_type(), EventBus(), len(self.uncertain)
+        events.on(Event, self.events.append)
+        store = await self.new_store()
+        delivery = Delivery(
+            Owner(store, self.lasting, self.faults),
+            handle=self._handle,
+            fail=_apologise,
+            send=self.link.send,
+            wait_ready=_nothing,
+            events=events,
+            max_concurrent=MAX_SENDING,
+            max_loaded=4,
+            turn_timeout_s=0.001,
+            clock=clock,
+            sleep=clock.sleep,
+        )
+        opening = asyncio.create_task(delivery.__aenter__())
+        while not opening.done():
+            await clock.advance(1)
+            await asyncio.sleep(0.001)
+        await opening
+        self.left_uncertain = len(self.uncertain) - before
+        self.processes.append(Process(delivery, store, clock))
+
+    async def kill(self, process: Process) -> None:
+        self.processes.remove(process)
+        await process.delivery._tasks.aclose()
+        if isinstance(own := getattr(process.store, "_tasks", None), Tasks):
+            await own.aclose()
+
+    async def retire(self) -> None:
+        """End those that stood down."""
+        for process in [process for process in self.processes if process.delivery.stood_down]:
+            self.processes.remove(process)
+            await process.delivery.aclose()
+
+    async def close(self) -> None:
+        for process in list(self.processes):
+            await self.kill(process)
+
+    async def conversations(self) -> Mapping[ChatId, list[str]]:
+        assert self.lasting is not None
+        return {c: [r.content for r in (await self.lasting.conversations.load(c, 9999)).history] for c in CHATS}
+
+    async def waiting(self) -> int:
+        """How much the store still holds to be done or sent."""
+        assert self.lasting is not None
+        return len(await self.lasting.pending(0, 9999)) + len(self.lasting.entries)
+
+    async def _handle(self, message: InboundMessage) -> Turn:
+        match self.handling.get(message.id, "ok"):
+            case "raises":
+                raise RuntimeError("the handler broke")
+            case "hangs":
+                await asyncio.Event().wait()
+            case "poison":
+                return _turn(message, "poison")
+        return _turn(message, message.id)
+
+
+CHATS = [ChatId(f"chat-{number}") for number in range(N_CHATS)]
+
+
+def _turn(message: InboundMessage, says: str) -> Turn:
+    return Turn(
+        chat=message.chat,
+        inbound=(message.id,),
+        outcome="answered",
+        answered_by="test",
+        history=(ChatMessage("user", says),),
+        outgoing=tuple(OutboundMessage(chat=message.chat, key=f"{message.id}/{n}", text=says) for n in range(2)),
+    )
+
+
+def _apologise(message: InboundMessage, error: Exception) -> Turn:
+    sorry = OutboundMessage(chat=message.chat, key=f"{message.id}/{APOLOGY}", text=APOLOGY)
+    return Turn(chat=message.chat, inbound=(message.id,), outcome="failed", answered_by="error", outgoing=(sorry,))
+
+
+async def _nothing() -> None:
+    """The link is always there."""
+
+
+class DeliveryMachine(RuleBasedStateMachine):
+    """Rules do what the world does to a bot; the model knows only what was accepted and how each was to be handled."""
+
+    world_type: type[World] = World
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.world = self.world_type()
+        self.accepted: defaultdict[ChatId, list[str]] = defaultdict(list)  # the model
+
+    @initialize()
+    def first_process(self) -> None:
+        self._do(self.world.start())
+
+    @rule(
+        incoming=st.lists(
+            st.tuples(st.sampled_from(CHATS), st.sampled_from(["ok", "ok", "ok", "raises", "hangs", "poison"])),
+            min_size=1,
+            max_size=6,
+        ),
+        doubled=st.booleans(),
+        by_eldest=st.booleans(),
+    )
+    def accept(self, incoming: list[tuple[ChatId, Handling]], doubled: bool, by_eldest: bool) -> None:
+        messages = []
+        for chat, handling in incoming:
+            id = f"{chat.reveal()}-{len(self.accepted[chat])}"
+            self.accepted[chat].append(id)
+            self.world.handling[id] = handling
+            messages.append(InboundMessage(id=id, chat=chat, sent_at=0.0, text=id))
+        self._accept(messages * 2 if doubled else messages, self.world.processes[0 if by_eldest else -1])
+
+    @rule(chat=st.sampled_from(CHATS), number=st.integers(0, 9))
+    def deliver_again(self, chat: ChatId, number: int) -> None:
+        if number < len(self.accepted[chat]):
+            id = self.accepted[chat][number]
+            self._accept([InboundMessage(id=id, chat=chat, sent_at=0.0, text=id)], self.world.processes[-1])
+
+    @rule(plan=st.lists(st.sampled_from(["ok", "no", "maybe", "hangs"]), max_size=4))
+    def link_will(self, plan: list[Sending]) -> None:
+        # One chat that hangs on the link is enough, and only a kill ends it.
+        self.world.link.plan = [fate for n, fate in enumerate(plan) if fate != "hangs" or "hangs" not in plan[:n]]
+
+    @rule(failures=st.integers(1, 5))
+    def store_will_fail(self, failures: int) -> None:
+        self.world.faults.failures = failures
+
+    @rule(seconds=st.sampled_from([0.0, 0.1, 1.0, 6.0]))
+    def time_passes(self, seconds: float) -> None:
+        self._do(self.world.pass_time(seconds))
+        self._do(self._let_deadlines_pass())
+
+    @rule()
+    def kill_and_restart(self) -> None:
+        self._do(self.world.kill(self.world.processes[-1]))
+        self._do(self.world.start())
+
+    @rule()
+    def another_takes_over(self) -> None:
+        self._do(self.world.start())
+        self._do(self.world.retire())
+
+    @invariant()
+    def nothing_is_sent_twice(self) -> None:
+        keys = [key for _, key in self.world.link.arrived]
+        assert len(keys) == len(set(keys))
+
+    @invariant()
+    def answers_are_in_order(self) -> None:
+        arrived: defaultdict[ChatId, list[tuple[int, str]]] = defaultdict(list)
+        for chat, key in self.world.link.arrived:
+            id, _, part = key.partition("/")
+            arrived[chat].append((self.accepted[chat].index(id), part))
+        assert all(order == sorted(order) for order in arrived.values())
+
+    @invariant()
+    def no_more_is_uncertain_than_could_be_on_the_wire(self) -> None:
+        assert self.world.left_uncertain <= MAX_SENDING
+        assert len(self.world.uncertain) == len(set(self.world.uncertain))
+
+    def teardown(self) -> None:
+        try:
+            if self.world.processes:
+                self._finish()
+        finally:
+            self._do(self.world.close())
+            self.world.loop.close()
+
+    def _finish(self) -> None:
+        """Let a last process without faults do what is left, and compare with the model."""
+        self.world.faults.failures = 0
+        self.world.link.plan = []
+        self.kill_and_restart()
+        self._do(self._until_done())
+        self.nothing_is_sent_twice()
+        self.answers_are_in_order()
+        self.no_more_is_uncertain_than_could_be_on_the_wire()
+        good = {chat: [id for id in ids if self._is_answered(id)] for chat, ids in self.accepted.items()}
+        histories = self._do(self.world.conversations())
+        assert {chat: rows for chat, rows in histories.items() if rows} == {c: ids for c, ids in good.items() if ids}
+        said = {key for _, key in self.world.link.arrived} | set(self.world.uncertain)
+        assert said == {key for ids in self.accepted.values() for id in ids for key in self._keys(id)}
+
+    def _is_answered(self, id: str) -> bool:
+        return self.world.handling[id] == "ok"
+
+    def _keys(self, id: str) -> list[str]:
+        return [f"{id}/0", f"{id}/1"] if self._is_answered(id) else [f"{id}/{APOLOGY}"]
+
+    async def _until_done(self) -> None:
+        for _ in range(1000):
+            await self._let_deadlines_pass()
+            await self.world.pass_time(6)
+            if not await self.world.waiting():
+                return
+        raise AssertionError("something is never done")
+
+    async def _let_deadlines_pass(self) -> None:
+        await asyncio.sleep(0.002)  # the deadline of a handler is the loop's own
+        await self.world.settle()
+
+    def _accept(self, messages: list[InboundMessage], process: Process) -> None:
+        async def accept() -> None:
+            accepting = asyncio.create_task(process.delivery.accept(messages))
+            while not accepting.done():
+                await process.clock.advance(1)
+                await asyncio.sleep(0.001)
+            await accepting
+
+        self._do(accept())
+        self._do(self.world.retire())
+
+    def _do(self, work: Awaitable[T]) -> T:
+        return self.world.run(work)
+
+
+def _run(machine: type[DeliveryMachine], *, examples: int, steps: int) -> None:
+    run_state_machine_as_test(
+        machine,
+        settings=settings(
+            max_examples=examples,
+            stateful_step_count=steps,
+            deadline=None,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
+
+
+def test_in_memory_every_message_has_one_turn_and_every_answer_is_said_once() -> None:
+    _run(DeliveryMachine, examples=40, steps=25)
+
+
+@pytest.mark.postgres
+def test_in_postgresql_every_message_has_one_turn_and_every_answer_is_said_once(database_url: str) -> None:
+    from tecnobot_core.adapters.postgres import (
+        Database,
+        PostgresConversations,
+        PostgresDelivery,
+        ensure_chatbot,
+        migrate,
+    )
+
+    class Lasts(World):
+        """A chatbot of its own for each example; a new PostgresDelivery for each process."""
+
+        clock_type = HastyClock
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.chatbot = f"machine-{uuid.uuid4().hex}"
+            self.database: Database | None = None
+
+        async def new_store(self) -> DeliveryStore:
+            if self.database is None:
+                self.database = await Database(database_url).__aenter__()
+                await migrate(self.database)
+                await ensure_chatbot(self.database, self.chatbot)
+            return PostgresDelivery(self.database, self.chatbot)
+
+        async def close(self) -> None:
+            await super().close()
+            if self.database is not None:
+                await self.database.aclose()
+
+        async def conversations(self) -> Mapping[ChatId, list[str]]:
+            assert self.database is not None
+            conversations = PostgresConversations(self.database, self.chatbot)
+            return {c: [r.content for r in (await conversations.load(c, 9999)).history] for c in CHATS}
+
+        async def waiting(self) -> int:
+            assert self.database is not None
+            return int(
+                await self.database.fetchval(
+                    "SELECT (SELECT count(*) FROM tecnobot.inbox WHERE chatbot_id = $1) + (SELECT count(*)"
+                    " FROM tecnobot.outbox WHERE chatbot_id = $1 AND state IN ('waiting', 'taken'))",
+                    self.chatbot,
+                )
+            )
+
+    class PostgresMachine(DeliveryMachine):
+        world_type = Lasts
+
+    _run(PostgresMachine, examples=15, steps=15)
