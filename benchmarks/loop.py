@@ -3,12 +3,13 @@
 import argparse
 import asyncio
 import json
+import statistics
 import subprocess
 import sys
 import time
 from collections import defaultdict
 from collections.abc import Sequence
-from itertools import islice
+from itertools import islice, pairwise
 
 from benchmarks._report import Report
 from tecnobot_core.bot import Bot
@@ -20,7 +21,8 @@ from tecnobot_core.messages import ChatId, InboundMessage, OutboundMessage
 
 REQUIRES: list[str] = []
 AHEAD = 1000  # messages that wait unacknowledged, as a transport would hold them
-REPEATS = 3
+REPEATS = 5
+STRETCH = 20_000  # messages
 MIB = 1024 * 1024
 
 
@@ -43,6 +45,7 @@ class Customers:
         self._sink: Sink | None = None
         self.began = (0.0, 0.0)
         self.answered = 0
+        self.stretches: list[float] = []
         self.out_of_order = 0
 
     async def open(self, sink: Sink) -> None:
@@ -60,6 +63,8 @@ class Customers:
     async def send(self, message: OutboundMessage) -> None:
         number = int(message.key.partition("/")[0][1:])
         self.answered += 1
+        if self.answered % STRETCH == 0:
+            self.stretches.append(time.process_time())
         self.out_of_order += number // self._n_chats != self._next[message.chat]
         self._next[message.chat] = number // self._n_chats + 1
 
@@ -87,7 +92,10 @@ async def _run(n_messages: int, n_chats: int, n_flows: int) -> dict[str, float]:
     )
     await bot.run()
     wall, cpu = time.perf_counter() - customers.began[0], time.process_time() - customers.began[1]
+    times = [customers.began[1], *customers.stretches]
+    took = [end - begin for begin, end in pairwise(times)] or [cpu]
     return {
+        "late_over_early": took[0] / took[-1],
         "per_s": n_messages / wall,
         "per_cpu_s": n_messages / cpu,
         "lost": n_messages - customers.answered,
@@ -96,15 +104,23 @@ async def _run(n_messages: int, n_chats: int, n_flows: int) -> dict[str, float]:
     }
 
 
-def _measure(n_messages: int, n_flows: int, repeats: int = REPEATS) -> dict[str, float]:
-    """The run with the median rate of several, each in a process of its own: peak memory is a process's."""
-    runs = []
-    for _ in range(repeats):
-        command = [sys.executable, "-m", "benchmarks.loop", "--one", str(n_messages), str(n_flows)]
-        run = subprocess.run(command, capture_output=True, text=True, check=True)
-        runs.append(json.loads(run.stdout))
-    worst = {key: max(run[key] for run in runs) for key in ("lost", "out_of_order", "peak_mib")}
-    return {**sorted(runs, key=lambda run: run["per_cpu_s"])[len(runs) // 2], **worst}
+def _one(n_messages: int, n_flows: int) -> dict[str, float]:
+    """One run, in a process of its own: peak memory is a process's."""
+    command = [sys.executable, "-m", "benchmarks.loop", "--one", str(n_messages), str(n_flows)]
+    found: dict[str, float] = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    return found
+
+
+def _measure(*cases: tuple[int, int]) -> list[dict[str, float]]:
+    """The best rate, the median drift and the worst of all else, over several rounds of all cases.
+
+    The best rate, because whatever else the machine does only takes away; in rounds, because what it does changes.
+    """
+    rounds = [[_one(*case) for case in cases] for _ in range(REPEATS)]
+    choose = {"late_over_early": statistics.median}
+    return [
+        {key: choose.get(key, max)(run[key] for run in runs) for key in runs[0]} for runs in zip(*rounds, strict=True)
+    ]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -118,9 +134,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
 
     report = Report("loop")
-    base, many_flows = _measure(5000, 20), _measure(5000, 5000)
-    short, long = _measure(20_000, 20), _measure(200_000, 20)
-    runs = (base, many_flows, short, long)
+    runs = base, many_flows, short, long = _measure((5000, 20), (5000, 5000), (20_000, 20), (200_000, 20))
     rate = base["per_cpu_s"]
     report.add("messages/s, a free core (CPU time)", rate, "/s", "at least 5,000", rate >= 5000)
     report.add("messages/s, by the clock on this machine", base["per_s"], "/s")
@@ -131,8 +145,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     report.add("peak RSS, 5,000 messages", base["peak_mib"], "MiB", "at most 80", base["peak_mib"] <= 80)
     cost = rate / many_flows["per_cpu_s"] - 1
     report.add("cost of 5,000 flows over 20", cost * 100, "%", "at most 10", cost <= 0.10)
-    drift = abs(long["per_cpu_s"] / short["per_cpu_s"] - 1)
-    report.add("rate, 200,000 against 20,000 messages", drift * 100, "% apart", "at most 5", drift <= 0.05)
+    drift = abs(long["late_over_early"] - 1)
+    report.add(
+        "rate of the last of 200,000 messages against the first", drift * 100, "% apart", "at most 5", drift <= 0.05
+    )
     growth = abs(long["peak_mib"] / short["peak_mib"] - 1)
     report.add("peak RSS, 200,000 against 20,000 messages", growth * 100, "% apart", "at most 5", growth <= 0.05)
     return report.finish(arguments.check)

@@ -7,6 +7,7 @@ scripts/run replay FILE [--me NAME]  a WhatsApp chat export, or a text file of o
 
 import argparse
 import asyncio
+import os
 import sys
 import tomllib
 from collections.abc import Sequence
@@ -92,6 +93,7 @@ class TecnoBot:
         *durable*: what was accepted and is not answered outlives a kill, and this process takes the chatbot over.
         """
         settings = self.settings
+        # Or ConnectionManager(transport): every number has a default.
         self.connection = ConnectionManager(
             transport,
             base_delay_s=settings.reconnect_base_s,
@@ -100,6 +102,7 @@ class TecnoBot:
             heartbeat_s=settings.heartbeat_s,
             events=self.events,
         )
+        # Or None below: nothing watches, and the kernel ends what grows too big.
         self.memory = MemoryManager(
             settings.memory_limit_bytes,
             warning=settings.memory_warning,
@@ -108,15 +111,26 @@ class TecnoBot:
         )
         return Bot(
             self.connection,
+            # Or None: model and knowledge answer everything.
             flows=FlowRepository(self.flow_store, self.chatbot_id, events=self.events),
+            # Or Knowledge(store, min_coverage=…): how much of a question a paragraph must hold.
             knowledge=Knowledge(self.knowledge_store),
             model=self.model,
             conversations=self.conversations,
+            # Or None, or MemoryDelivery(conversations, …): forgets what was not answered when the process ends.
             store=self._delivery() if durable else None,
+            # Or HistoryWindow(max_tokens=…): as much as a budget of tokens holds.
             window=HistoryWindow(settings.max_chat_history),
-            rate_limiter=RateLimiter(settings.rate_limit_max_messages, settings.rate_limit_cooldown_s),
+            # Or None: everybody is heard. Or mode="cooldown": silence after the limit, until the window is over.
+            rate_limiter=RateLimiter(
+                settings.rate_limit_max_messages,
+                settings.rate_limit_cooldown_s,
+                max_overall=20 * settings.rate_limit_max_messages,  # a flood from many numbers at once
+            ),
             memory=self.memory,
+            # Or None: the model is asked each time.
             cache=HybridCache(settings.cache_max_bytes, policies=policies_with(settings.cache_ttl_s)),
+            # Or Texts(unknown=…, apology=…, …), in your own words.
             texts=texts.for_language(self.shop["shop"]["language"]),
             prompt=self.shop["shop"]["prompt"],
             events=self.events,
@@ -205,20 +219,26 @@ async def replay(app: TecnoBot, file: Path, me: str | None) -> None:
     transport = ReplayTransport(export, prefix=prefix)
     bot = app.bot(transport, durable=False, drain_s=600)
     chats: set[ChatId] = set()
+    task = _this_task()
     with tqdm(total=transport.total, unit=" messages") as bar:
 
         def show(turn: Turn) -> None:
             chats.add(turn.chat)
             asked = turn.history[0].content if turn.history else "…"
             answers = " / ".join(message.text for message in turn.outgoing) or turn.outcome
-            tqdm.write(f"{turn.chat.reveal().removeprefix(prefix)}: {asked}\n  [{turn.answered_by}] {answers}")
+            try:
+                tqdm.write(f"{turn.chat.reveal().removeprefix(prefix)}: {asked}\n  [{turn.answered_by}] {answers}")
+            except BrokenPipeError:  # whoever reads, such as head, has seen enough
+                sys.stdout = open(os.devnull, "w")  # noqa: SIM115  # until the end of the process
+                task.cancel()
             bar.update(len(turn.inbound))
 
         report = ReplayReport(app.events, on_turn=show)
-        async with stop_signals(bot.stop):
-            await bot.run()
-    for address in chats:
-        await bot.delete_chat(address)
+        try:
+            await bot.run()  # until the end of the file; a signal cancels it
+        finally:
+            for address in chats:
+                await bot.delete_chat(address)
     found = report.summary()
     print(f"\nmessages      {found.messages} in {found.chats} chats, {export.report.unreadable_lines} lines unreadable")
     for line_number, line in export.report.unreadable:
@@ -232,10 +252,8 @@ async def replay(app: TecnoBot, file: Path, me: str | None) -> None:
 async def run(arguments: argparse.Namespace) -> None:
     """Open the parts, run, and close whatever was opened."""
     settings = Settings.from_env()
-    task = asyncio.current_task()
-    assert task is not None
     with configure_logging(settings):
-        async with stop_signals(task.cancel), AsyncExitStack() as stack:
+        async with stop_signals(_this_task().cancel), AsyncExitStack() as stack:
             app = TecnoBot(settings, stack)
             await app.open()
             match arguments.command:
@@ -245,6 +263,12 @@ async def run(arguments: argparse.Namespace) -> None:
                     await replay(app, arguments.file, arguments.me)
                 case _:
                     await serve(app)
+
+
+def _this_task() -> asyncio.Task[object]:
+    task = asyncio.current_task()
+    assert task is not None
+    return task
 
 
 def main() -> int:

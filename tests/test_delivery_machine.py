@@ -156,9 +156,9 @@ class Link:
         fate = self.plan.pop(0) if self.plan else "ok"
         if fate == "no":
             raise TransportError("busy")
+        self.arrived.append((message.chat, message.key))
         if fate == "hangs":
             await asyncio.Event().wait()
-        self.arrived.append((message.chat, message.key))
         if fate == "maybe":
             raise TransportError("cut", sent="maybe")
         await asyncio.sleep(0)  # beyond the wire and before the mark: where a kill makes it uncertain
@@ -335,23 +335,24 @@ class DeliveryMachine(RuleBasedStateMachine):
         ),
         doubled=st.booleans(),
         by_eldest=st.booleans(),
+        passes=st.integers(0, 40),
     )
-    def accept(self, incoming: list[tuple[ChatId, Handling]], doubled: bool, by_eldest: bool) -> None:
+    def accept(self, incoming: list[tuple[ChatId, Handling]], doubled: bool, by_eldest: bool, passes: int) -> None:
         messages = []
         for chat, handling in incoming:
             id = f"{chat.reveal()}-{len(self.accepted[chat])}"
             self.accepted[chat].append(id)
             self.world.handling[id] = handling
             messages.append(InboundMessage(id=id, chat=chat, sent_at=0.0, text=id))
-        self._accept(messages * 2 if doubled else messages, self.world.processes[0 if by_eldest else -1])
+        self._accept(messages * 2 if doubled else messages, self.world.processes[0 if by_eldest else -1], passes)
 
     @rule(chat=st.sampled_from(CHATS), number=st.integers(0, 9))
     def deliver_again(self, chat: ChatId, number: int) -> None:
         if number < len(self.accepted[chat]):
             id = self.accepted[chat][number]
-            self._accept([InboundMessage(id=id, chat=chat, sent_at=0.0, text=id)], self.world.processes[-1])
+            self._accept([InboundMessage(id=id, chat=chat, sent_at=0.0, text=id)], self.world.processes[-1], 1)
 
-    @rule(plan=st.lists(st.sampled_from(["ok", "no", "maybe", "hangs"]), max_size=4))
+    @rule(plan=st.lists(st.sampled_from(["ok", "no", "maybe", "hangs"]), min_size=1, max_size=4))
     def link_will(self, plan: list[Sending]) -> None:
         # One chat that hangs on the link is enough, and only a kill ends it.
         self.world.link.plan = [fate for n, fate in enumerate(plan) if fate != "hangs" or "hangs" not in plan[:n]]
@@ -434,12 +435,14 @@ class DeliveryMachine(RuleBasedStateMachine):
         await asyncio.sleep(0.002)  # the deadline of a handler is the loop's own
         await self.world.settle()
 
-    def _accept(self, messages: list[InboundMessage], process: Process) -> None:
+    def _accept(self, messages: list[InboundMessage], process: Process, passes: int) -> None:
         async def accept() -> None:
             accepting = asyncio.create_task(process.delivery.accept(messages))
+            # What follows may come while these messages are anywhere on their way.
+            for _ in range(passes):
+                await asyncio.sleep(0)
             while not accepting.done():
-                await process.clock.advance(1)
-                await asyncio.sleep(0.001)
+                await process.clock.advance(0.1)
             await accepting
 
         self._do(accept())

@@ -29,11 +29,13 @@ DRAIN_S = 120.0
 class Run:
     """What is run. *per_s* None: a burst; *rtt_s* above 0: the database is that far away.
 
+    The *n_first* messages, which find a process that has just started, count apart.
     *chatbot_id* must be new to the database, and *directory* lies on the disk of its server.
     """
 
     store: Literal["memory", "durable", "naive"] = "durable"
     n_messages: int = 1000
+    n_first: int = 0
     n_chats: int = 500
     per_s: float | None = None
     wait_ms: float = 0.0
@@ -70,7 +72,7 @@ async def answer(run: Run, conversations: Conversations, store: DeliveryStore | 
     )
     cpu_s = time.process_time()
     await bot.run()
-    return {**customers.findings(), "cpu_ms": (time.process_time() - cpu_s) / run.n_messages * 1000}
+    return {**customers.findings(run.n_first), "cpu_ms": (time.process_time() - cpu_s) / run.n_messages * 1000}
 
 
 async def measure(run: Run) -> dict[str, float]:
@@ -81,7 +83,7 @@ async def measure(run: Run) -> dict[str, float]:
         await migrate(database)
         await ensure_chatbot(database, run.chatbot_id)
         meter = Meter(database, Path(run.directory))
-        await meter.checkpoint()
+        await meter.begin()
         before = await meter.read(run.chatbot_id)
         found = await (_answer_far(run) if run.rtt_s else _answer_near(run))
         after = await meter.read(run.chatbot_id)

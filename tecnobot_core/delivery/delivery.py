@@ -177,6 +177,7 @@ class Delivery:
         started = self._clock()
         try:
             turn, entries = await self._commit(message, await self._decide(message))
+            self._sender.put(entries)
         except LeaseLostError:
             self._stand_down()
             return
@@ -184,7 +185,6 @@ class Delivery:
             self._sender.release(message.chat)
         self._statistics.committed += 1
         self._events.publish(TurnCommitted(turn, self._clock() - started))
-        self._sender.put(entries)
         self._backlog.refill()
 
     async def _commit(self, message: InboundMessage, turn: Turn) -> tuple[Turn, Sequence[OutboxEntry]]:

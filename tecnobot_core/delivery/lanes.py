@@ -31,6 +31,7 @@ class Lanes(Generic[K, T]):
         self._tasks = tasks
         self._lanes: dict[K, deque[T]] = {}
         self._ready: deque[K] = deque()
+        self._held: set[K] = set()
         self._workers = 0
         self._items = 0
         self._idle = asyncio.Event()
@@ -53,15 +54,38 @@ class Lanes(Generic[K, T]):
             lane.append(item)
             return
         self._lanes[key] = deque((item,))
-        self._ready.append(key)
-        if self._workers < self._max_concurrent:
-            self._workers += 1
-            self._tasks.start(self._work(), f"lane_{self._workers}")
+        if key in self._held:
+            self._held.discard(key)
+            self._ready.appendleft(key)
+        else:
+            self._ready.append(key)
+        self._staff()
+
+    def hold(self, key: K) -> bool:
+        """Keep a place free, so that the next item of *key* is handled at once; False where there is none.
+
+        ``put`` takes the place, ``release`` gives it back.
+        """
+        if key in self._lanes or key in self._held or self._workers + len(self._held) >= self._max_concurrent:
+            return False
+        self._held.add(key)
+        return True
+
+    def release(self, key: K) -> None:
+        """Keep no place for *key* any longer."""
+        if key in self._held:
+            self._held.discard(key)
+            self._staff()
 
     async def wait_idle(self) -> None:
         """Return when nothing waits and nothing is being handled."""
         while self._items:  # more may have come before the waiter is woken
             await self._idle.wait()
+
+    def _staff(self) -> None:
+        if self._ready and self._workers + len(self._held) < self._max_concurrent:
+            self._workers += 1
+            self._tasks.start(self._work(), f"lane_{self._workers}")
 
     async def _work(self) -> None:
         try:

@@ -52,10 +52,8 @@ class Sender:
         self._on_lease_lost = on_lease_lost
         self._events = events
         self._counts = counts
-        self._max_concurrent = max_concurrent
         self._sleep = sleep
         self._stopped = False
-        self._reserved: set[ChatId] = set()
         self._lanes = Lanes[ChatId, OutboxEntry](self._dispatch, max_concurrent=max_concurrent, tasks=tasks)
 
     def __len__(self) -> int:
@@ -72,20 +70,15 @@ class Sender:
                 self._lanes.put(entry.message.chat, entry)
 
     def reserve(self, chat: ChatId) -> bool:
-        """Whether the next entry of *chat* will not wait for another; if so, its place is kept until ``release``.
+        """Whether the next entry of *chat* will be sent at once; if so, a place is kept for it until ``release``.
 
         Only then may it be marked as taken early: what is taken and waits would be uncertain after a kill.
         """
-        if chat in self._lanes or chat in self._reserved:
-            return False
-        if len(self._lanes) + len(self._reserved) >= self._max_concurrent:
-            return False
-        self._reserved.add(chat)
-        return True
+        return self._lanes.hold(chat)
 
     def release(self, chat: ChatId) -> None:
-        """The entry for which *chat* was reserved was put, or will not come."""
-        self._reserved.discard(chat)
+        """Keep no place for *chat*: its entry was put, or will not come."""
+        self._lanes.release(chat)
 
     def stop(self) -> None:
         """Begin no more sends."""

@@ -67,7 +67,9 @@ class ReplayReport:
         self._duplicates += 1
 
     def _committed(self, event: TurnCommitted) -> None:
-        turn, open_ids = event.turn, self._chats[event.turn.chat]
+        turn, open_ids = event.turn, self._chats.get(event.turn.chat)
+        if open_ids is None or not all(id in open_ids for id in turn.inbound):
+            return  # accepted before this report began
         self._out_of_order += list(turn.inbound) != [open_ids[n] for n in range(min(len(turn.inbound), len(open_ids)))]
         for id in turn.inbound:
             open_ids.remove(id)

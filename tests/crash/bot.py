@@ -83,7 +83,7 @@ class SlowModel:
 
 async def main(dsn: str, path: str, seed: int) -> None:
     transport, events = SocketTransport(path), EventBus()
-    async with Database(dsn) as database:
+    async with Database(dsn, max_size=6) as database:  # two bots at once fit into the small server
         await migrate(database)
         await ensure_chatbot(database, "crash")
         bot = Bot(

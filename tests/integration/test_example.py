@@ -1,5 +1,6 @@
 """The example as its users run it: real processes, a real database, real files."""
 
+import asyncio
 import json
 import re
 import signal
@@ -10,6 +11,7 @@ import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
+import asyncpg
 import pytest
 import yaml
 
@@ -114,6 +116,46 @@ def test_the_spanish_corpus_is_answered_whole_and_in_order(data_dir: Path, tmp_p
     found = summary(finished.stdout)
     assert found["messages"].startswith(f"{len(lines)} in 1 chats")
     assert (found["lost"], found["out of order"]) == ("0", "0")
+
+
+async def chats_in(database_url: str) -> int:
+    connection = await asyncpg.connect(database_url)
+    try:
+        return int(await connection.fetchval("SELECT count(*) FROM tecnobot.chat"))
+    finally:
+        await connection.close()
+
+
+def test_a_replay_that_is_stopped_ends_at_once_and_leaves_no_chat(
+    data_dir: Path, tmp_path: Path, database_url: str
+) -> None:
+    conversation = tmp_path / "long.txt"
+    conversation.write_text("¿hacen envíos?\n" * 20_000, "utf-8")
+    command = [sys.executable, str(EXAMPLE), "replay", str(conversation)]
+    with subprocess.Popen(
+        command, env=environment(data_dir, DATABASE_URL=database_url), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    ) as process:
+        assert process.stdout is not None
+        assert "customer" in process.stdout.readline().decode()
+        started = time.monotonic()
+        process.send_signal(signal.SIGINT)
+        process.stdout.read()
+        assert process.wait(20) == 130
+        assert time.monotonic() - started < 6
+    assert asyncio.run(chats_in(database_url)) == 0
+
+
+def test_a_replay_whose_reader_has_seen_enough_ends_without_a_word(data_dir: Path) -> None:
+    command = [sys.executable, str(EXAMPLE), "replay", str(EXPORT), "--me", "Electrónica Sol"]
+    with subprocess.Popen(
+        command, env=environment(data_dir), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.readline()
+        process.stdout.close()
+        assert not [word for word in ("Traceback", "Error") if word in process.stderr.read()]
+        assert process.wait(20) == 130
 
 
 def test_a_replay_that_cannot_be_read_is_one_clear_line(data_dir: Path) -> None:

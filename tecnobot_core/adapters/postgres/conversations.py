@@ -112,7 +112,7 @@ class PostgresConversations:
 
     async def load(self, chat: ChatId, limit: int) -> Conversation:
         """The last *limit* rows, before them up to three older pinned ones, and the position: one round trip."""
-        rows = await self._database.fetch(_LOAD, self._chatbot_id, _address(chat), limit, _MAX_PINNED)
+        rows = await self._database.fetch(_LOAD, self._chatbot_id, _address(chat), limit, _MAX_PINNED, idempotent=True)
         if not rows:
             return Conversation()
         history = tuple(_message(row) for row in rows if row["id"] is not None)
@@ -133,7 +133,9 @@ class PostgresConversations:
 
     async def export(self, chat: ChatId) -> Mapping[str, object]:
         """Everything held about *chat*: when it was first and last seen, position, and history, oldest first."""
-        found: Mapping[str, object] | None = await self._database.fetchval(_EXPORT, self._chatbot_id, _address(chat))
+        found: Mapping[str, object] | None = await self._database.fetchval(
+            _EXPORT, self._chatbot_id, _address(chat), idempotent=True
+        )
         return found or {"chat": _address(chat), "history": [], "position": None}
 
 

@@ -38,14 +38,14 @@ class PostgresFlowStore:
 
     async def load(self, chatbot_id: str) -> tuple[list[Flow], list[FlowError]]:
         """The active flows of a chatbot by id, and one error for each that is broken."""
-        rows = await self._database.fetch(_LOAD, chatbot_id)
+        rows = await self._database.fetch(_LOAD, chatbot_id, idempotent=True)
         if len(rows) > _READ_IN_A_THREAD:
             return await asyncio.to_thread(_read_all, rows)
         return _read_all(rows)
 
     async def version(self, chatbot_id: str) -> int:
         """Grows with every statement that changed the chatbot's flows; 0 for an unknown chatbot."""
-        return await self._database.fetchval(_VERSION, chatbot_id) or 0
+        return await self._database.fetchval(_VERSION, chatbot_id, idempotent=True) or 0
 
     async def add(self, chatbot_id: str, flow: Flow) -> bool:
         """Add *flow*; False when there is one with its id, also an inactive one."""
@@ -66,7 +66,7 @@ class PostgresFlowStore:
         """
         words = storable(text).strip()
         pattern = words.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
-        rows = await self._database.fetch(_SEARCH, chatbot_id, words, f"%{pattern}%", limit)
+        rows = await self._database.fetch(_SEARCH, chatbot_id, words, f"%{pattern}%", limit, idempotent=True)
         return _read_all(rows)[0]
 
 
