@@ -1,6 +1,6 @@
 """A PostgreSQL without a database server: a folder is enough, and holds what was written until the next run.
 
-python examples/embedded_postgres.py [FOLDER]
+python examples/private_postgres.py [FOLDER]
 """
 
 import asyncio
@@ -22,4 +22,4 @@ async def main(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(Path(sys.argv[1] if len(sys.argv) > 1 else "embedded_postgres_data")))
+    asyncio.run(main(Path(sys.argv[1] if len(sys.argv) > 1 else "data/private_postgres")))

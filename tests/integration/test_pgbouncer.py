@@ -31,6 +31,7 @@ pytestmark = [
 
 AS_ROOT = os.geteuid() == 0
 PORT = 6432  # only the name of a socket in a folder of its own
+BACKENDS = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
 Start = Callable[..., Awaitable[str]]
 
 
@@ -145,6 +146,10 @@ async def test_a_client_that_caches_statements_fails_behind_the_pooler(url: str)
         return count
 
     async with clients(url, 6) as opened:
+        for client in opened[:3]:
+            await client.execute("BEGIN")  # so that there are three backends
+        for client in opened[:3]:
+            await client.execute("ROLLBACK")
         assert sum(await asyncio.gather(*map(errors, opened))) > 20
 
 
@@ -276,6 +281,7 @@ async def test_every_query_of_six_clients_over_three_backends_succeeds(url: str,
         )
         assert sum(done) >= n_queries
         assert await databases[0].fetchval("SELECT sum(n) FROM counter") == sum(done) // 4
+        assert await databases[0].fetchval(BACKENDS) == 3
 
 
 @pytest.mark.parametrize("pool_mode", ["transaction", "session"])
