@@ -29,6 +29,7 @@ PEER = ROOT / ".venv-bench-npm" / NPM_PEER
 PEER_SCRIPT = ROOT / "benchmarks" / "peers" / NPM_PEER / "burst.cjs"
 
 REPEATS = 3
+REPEATS_IN_MEMORY = 5  # of a third of a second each, in which something else easily falls
 N_BURST = 5000
 N_CHATS = 500
 N_FIRST = 20
@@ -76,9 +77,9 @@ def middle(runs: Sequence[Found]) -> Found:
     return {key: (max if key in FAULTS else median)(run[key] for run in runs) for key in runs[0]}
 
 
-def in_turn(*designs: Callable[[], Found]) -> list[Found]:
+def in_turn(*designs: Callable[[], Found], repeats: int = REPEATS) -> list[Found]:
     """The medians of each, measured in turn, so that what else the machine does falls on all of them."""
-    rounds = [[design() for design in designs] for _ in range(REPEATS)]
+    rounds = [[design() for design in designs] for _ in range(repeats)]
     return [middle(runs) for runs in zip(*rounds, strict=True)]
 
 
@@ -96,6 +97,7 @@ def report_memory(report: Report, _: Run) -> None:
         ours, *peers = in_turn(
             partial(measure, run),
             *(partial(measure_peer, wait_ms, limit) for limit in PEER_SETTINGS.values() if version),
+            repeats=REPEATS_IN_MEMORY,
         )
         _describe(report, f"in memory, {handler}", ours)
         _report_faults(report, f"in memory, {handler}", ours)

@@ -111,6 +111,12 @@ async def test_a_keyword_is_answered_by_its_flow() -> None:
     assert turn.history == (ChatMessage("user", "¡HOLAAA!"), ChatMessage("assistant", "¡Hola! ¿En qué te ayudo?"))
 
 
+async def test_every_part_but_the_connection_can_be_left_out() -> None:
+    transport = FakeTransport([inbound("hola", 1), inbound("", 2, kind="voice")], ends=True)
+    await Bot(ConnectionManager(transport)).run()
+    assert [message.text for message in transport.sent] == [SPANISH.unknown, SPANISH.unsupported("voice")]
+
+
 async def test_buttons_travel_with_their_text() -> None:
     run = Run()
     await run.answers(inbound("¿Cuánto cuesta el cargador?"))

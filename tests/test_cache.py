@@ -1,6 +1,7 @@
 """HybridCache remembers, asks once, forgets in time, and stays in its budget."""
 
 import asyncio
+import tracemalloc
 
 import pytest
 from aiocache.lock import RedLock
@@ -55,7 +56,7 @@ async def test_an_expired_key_is_absent() -> None:
 
 
 async def test_the_least_recently_used_goes_first_and_the_budget_holds() -> None:
-    cache = HybridCache(max_bytes=1000)
+    cache = HybridCache(max_bytes=1600)
     for key in "abc":
         await cache.set(key, bytes(250))
     await cache.get("a")
@@ -63,7 +64,17 @@ async def test_the_least_recently_used_goes_first_and_the_budget_holds() -> None
     assert [await cache.exists(key) for key in "abcd"] == [True, False, True, True]
     await cache.set("huge", bytes(2000))
     assert not await cache.exists("huge")
-    assert cache.statistics()["used_bytes"] <= 1000
+    assert cache.statistics()["used_bytes"] <= 1600
+
+
+async def test_small_entries_count_with_the_memory_that_they_take() -> None:
+    cache = HybridCache()
+    tracemalloc.start()
+    for number in range(5000):
+        await cache.set(f"a key of an everyday length {number}", number * 1000, ttl=60)
+    taken_bytes, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert cache.statistics()["used_bytes"] == pytest.approx(taken_bytes, rel=0.2)
 
 
 async def test_release_gives_back_what_is_wanted() -> None:

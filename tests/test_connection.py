@@ -202,6 +202,24 @@ async def test_whatever_a_transport_raises_is_a_loss_and_the_link_comes_back(
     assert ("something other than a TransportError" in caplog.text) == isinstance(error, Exception)
 
 
+@pytest.mark.parametrize("error", [TransportError("gone"), ZeroDivisionError("surprise"), asyncio.CancelledError()])
+async def test_an_acknowledgement_that_fails_stops_nothing(error: BaseException) -> None:
+    async with link() as made:
+        made.transport.deliver(inbound(1))
+        await made.manager.receive()
+        works = made.transport.acknowledge
+
+        async def broken(ids: object) -> None:
+            raise error
+
+        made.transport.acknowledge = broken  # type: ignore[method-assign,assignment]
+        await made.manager.acknowledge(["m1"])
+        made.transport.acknowledge = works  # type: ignore[method-assign]
+        made.transport.lose()
+        await made.clock.advance(1)
+        assert [message.id for message in await made.manager.receive()] == ["m1"]
+
+
 async def test_a_broken_parameter_ends_the_link_aloud_and_nobody_waits_for_it() -> None:
     def broken_jitter(delay_s: float) -> float:
         raise ZeroDivisionError("jitter")

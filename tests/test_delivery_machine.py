@@ -23,13 +23,13 @@ from tecnobot_core.delivery import (
     SendState,
 )
 from tecnobot_core.errors import LeaseLostError, StoreError, TransportError
-from tecnobot_core.events import Event, EventBus, SendUncertain
+from tecnobot_core.events import EventBus, SendUncertain
 from tecnobot_core.messages import ChatId, ChatMessage, InboundMessage, OutboundMessage, Turn
 from tecnobot_core.tasks import Tasks
 from tecnobot_core.testing import FakeClock
 
 T = TypeVar("T")
-Handling = Literal["ok", "raises", "hangs", "poison"]
+Handling = Literal["ok", "raises", "late", "poison"]
 Sending = Literal["ok", "no", "maybe", "hangs"]
 
 N_CHATS = 3
@@ -199,15 +199,11 @@ class World:
         self.faults = Faults()
         self.link = Link()
         self.handling: dict[str, Handling] = {}
-        self.events: list[Event] = []
+        self.announced: list[tuple[int, str]] = []  # which process said of which key that it is uncertain
+        self.starts = 0
         self.processes: list[Process] = []
         self.left_uncertain = 0  # by the processes before the last one
         self.lasting: Lasting | None = None
-
-    @property
-    def uncertain(self) -> list[str]:
-        """The keys that were announced as uncertain."""
-        return [event.key for event in self.events if isinstance(event, SendUncertain)]
 
     def run(self, work: Awaitable[T]) -> T:
         async def awaited() -> T:
@@ -220,18 +216,15 @@ class World:
             self.lasting = Lasting()
         return self.lasting
 
-    async def settle(self) -> None:
-        for process in self.processes:
-            await process.clock.settle()
-
     async def pass_time(self, seconds: float) -> None:
         for process in self.processes:
             await process.clock.advance(seconds)
 
     async def start(self) -> None:
         """A new process takes over, whoever ran before."""
-        clock, events, before = self.clock_type(), EventBus(), len(self.uncertain)
-        events.on(Event, self.events.append)
+        clock, events = self.clock_type(), EventBus()
+        self.starts = number = self.starts + 1
+        events.on(SendUncertain, lambda event: self.announced.append((number, event.key)))
         store = await self.new_store()
         delivery = Delivery(
             Owner(store, self.lasting, self.faults),
@@ -242,16 +235,19 @@ class World:
             events=events,
             max_concurrent=MAX_SENDING,
             max_loaded=4,
-            turn_timeout_s=0.001,
             clock=clock,
             sleep=clock.sleep,
         )
-        opening = asyncio.create_task(delivery.__aenter__())
+
+        async def open() -> None:
+            await delivery.__aenter__()
+            # Counted before this process sends anything of its own.
+            self.left_uncertain = sum(announcer == number for announcer, _ in self.announced)
+
+        opening = asyncio.create_task(open())
         while not opening.done():
             await clock.advance(1)
-            await asyncio.sleep(0.001)
         await opening
-        self.left_uncertain = len(self.uncertain) - before
         self.processes.append(Process(delivery, store, clock))
 
     async def kill(self, process: Process) -> None:
@@ -283,8 +279,9 @@ class World:
         match self.handling.get(message.id, "ok"):
             case "raises":
                 raise RuntimeError("the handler broke")
-            case "hangs":
-                await asyncio.Event().wait()
+            case "late":
+                await asyncio.sleep(0)
+                raise TimeoutError  # as the deadline does, without real time
             case "poison":
                 return _turn(message, "poison")
         return _turn(message, message.id)
@@ -329,7 +326,7 @@ class DeliveryMachine(RuleBasedStateMachine):
 
     @rule(
         incoming=st.lists(
-            st.tuples(st.sampled_from(CHATS), st.sampled_from(["ok", "ok", "ok", "raises", "hangs", "poison"])),
+            st.tuples(st.sampled_from(CHATS), st.sampled_from(["ok", "ok", "ok", "raises", "late", "poison"])),
             min_size=1,
             max_size=6,
         ),
@@ -364,7 +361,6 @@ class DeliveryMachine(RuleBasedStateMachine):
     @rule(seconds=st.sampled_from([0.0, 0.1, 1.0, 6.0]))
     def time_passes(self, seconds: float) -> None:
         self._do(self.world.pass_time(seconds))
-        self._do(self._let_deadlines_pass())
 
     @rule()
     def kill_and_restart(self) -> None:
@@ -392,7 +388,7 @@ class DeliveryMachine(RuleBasedStateMachine):
     @invariant()
     def no_more_is_uncertain_than_could_be_on_the_wire(self) -> None:
         assert self.world.left_uncertain <= MAX_SENDING
-        assert len(self.world.uncertain) == len(set(self.world.uncertain))
+        assert len(self.world.announced) == len(set(self.world.announced))
 
     def teardown(self) -> None:
         try:
@@ -414,7 +410,7 @@ class DeliveryMachine(RuleBasedStateMachine):
         good = {chat: [id for id in ids if self._is_answered(id)] for chat, ids in self.accepted.items()}
         histories = self._do(self.world.conversations())
         assert {chat: rows for chat, rows in histories.items() if rows} == {c: ids for c, ids in good.items() if ids}
-        said = {key for _, key in self.world.link.arrived} | set(self.world.uncertain)
+        said = {key for _, key in self.world.link.arrived} | {key for _, key in self.world.announced}
         assert said == {key for ids in self.accepted.values() for id in ids for key in self._keys(id)}
 
     def _is_answered(self, id: str) -> bool:
@@ -425,15 +421,10 @@ class DeliveryMachine(RuleBasedStateMachine):
 
     async def _until_done(self) -> None:
         for _ in range(1000):
-            await self._let_deadlines_pass()
             await self.world.pass_time(6)
             if not await self.world.waiting():
                 return
         raise AssertionError("something is never done")
-
-    async def _let_deadlines_pass(self) -> None:
-        await asyncio.sleep(0.002)  # the deadline of a handler is the loop's own
-        await self.world.settle()
 
     def _accept(self, messages: list[InboundMessage], process: Process, passes: int) -> None:
         async def accept() -> None:
@@ -465,7 +456,7 @@ def _run(machine: type[DeliveryMachine], *, examples: int, steps: int) -> None:
 
 
 def test_in_memory_every_message_has_one_turn_and_every_answer_is_said_once() -> None:
-    _run(DeliveryMachine, examples=40, steps=25)
+    _run(DeliveryMachine, examples=100, steps=30)
 
 
 @pytest.mark.postgres
@@ -518,4 +509,4 @@ def test_in_postgresql_every_message_has_one_turn_and_every_answer_is_said_once(
     class PostgresMachine(DeliveryMachine):
         world_type = Lasts
 
-    _run(PostgresMachine, examples=15, steps=15)
+    _run(PostgresMachine, examples=20, steps=20)

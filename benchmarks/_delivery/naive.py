@@ -2,6 +2,7 @@
 
 import uuid
 from collections.abc import Collection, Mapping, Sequence
+from itertools import count
 
 from tecnobot_core.adapters.postgres import Database, PostgresDelivery
 from tecnobot_core.adapters.postgres.encoding import encode
@@ -16,7 +17,8 @@ WITH new_chat AS (
 ), new_key AS (
     INSERT INTO tecnobot.inbox_key (chatbot_id, message_id) VALUES ($1, $2) ON CONFLICT DO NOTHING RETURNING message_id
 )
-INSERT INTO tecnobot.inbox (chatbot_id, message_id, body, nonce) SELECT $1, $2, $3::text::jsonb, $4 FROM new_key
+INSERT INTO tecnobot.inbox (chatbot_id, message_id, body, nonce, seq)
+SELECT $1, $2, $3::text::jsonb, $4, $6 FROM new_key
 RETURNING seq
 """
 _APPEND = """
@@ -42,6 +44,7 @@ class NaiveDelivery(PostgresDelivery):
         self._through = database
         self._chatbot = chatbot_id
         self._nonce_of_all = f"{uuid.uuid4().hex}-0"  # as long as ours
+        self._seqs = count(1)
 
     async def accept(self, messages: Sequence[InboundMessage]) -> Sequence[int | None]:
         return [await self._accept(message) for message in messages]
@@ -67,7 +70,8 @@ class NaiveDelivery(PostgresDelivery):
 
     async def _accept(self, message: InboundMessage) -> int | None:
         body = to_json(encode(message))
-        return await self._ask(_ACCEPT, message.id, body, self._nonce_of_all, message.chat.reveal())
+        seq = next(self._seqs)
+        return await self._ask(_ACCEPT, message.id, body, self._nonce_of_all, message.chat.reveal(), seq)
 
     async def _post(self, message: OutboundMessage) -> OutboxEntry | None:
         id = await self._ask(_POST, message.key, to_json(encode(message)), self._nonce_of_all)

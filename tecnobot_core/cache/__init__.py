@@ -15,6 +15,7 @@ from aiocache.serializers import NullSerializer
 from ..errors import ConfigurationError
 
 MIB = 1024 * 1024
+ENTRY_BYTES = 230  # measured: what the dictionary, the entry and the headers of key and value take beside the content
 T = TypeVar("T")
 
 
@@ -54,7 +55,8 @@ class _Entry:
 class HybridCache(BaseCache):  # type: ignore[misc]  # aiocache has no annotations
     """An aiocache backend in memory with a byte budget; the least recently used entries go first.
 
-    Sizes are those of the pickled values, so a value must be picklable. Works at once, without opening.
+    An entry counts with its pickled value, so a value must be picklable, its key, and ENTRY_BYTES. Works at once,
+    without opening.
     """
 
     NAME = "hybrid"
@@ -113,7 +115,7 @@ class HybridCache(BaseCache):  # type: ignore[misc]  # aiocache has no annotatio
         return self.shrink(max(self._used_bytes - wanted_bytes, 0))
 
     def statistics(self) -> Mapping[str, int]:
-        """Entries, and bytes of pickled values against the budget."""
+        """Entries, and their bytes against the budget."""
         return {"entries": len(self._entries), "used_bytes": self._used_bytes, "max_bytes": self._max_bytes}
 
     async def _load(self, key: str, loader: Callable[[], Awaitable[T]], rules: CachePolicy) -> T:
@@ -145,7 +147,7 @@ class HybridCache(BaseCache):  # type: ignore[misc]  # aiocache has no annotatio
         return entry
 
     def _put(self, key: str, value: Any, ttl_s: float | None) -> None:
-        size_bytes = len(key) + len(pickle.dumps(value, protocol=pickle.HIGHEST_PROTOCOL))
+        size_bytes = ENTRY_BYTES + len(key) + len(pickle.dumps(value, protocol=pickle.HIGHEST_PROTOCOL))
         self._drop(key)
         if size_bytes > self._max_bytes:
             return

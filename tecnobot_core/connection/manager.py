@@ -164,10 +164,8 @@ class ConnectionManager(Observable):
 
     async def acknowledge(self, message_ids: Sequence[str]) -> None:
         """Tell the transport that these messages are journaled; it may fail, they then come again."""
-        try:
-            await self.transport.acknowledge(message_ids)
-        except TransportError as error:
-            logger.info("not acknowledged, the messages will come again: %s", error)
+        if failure := await attempt(self.transport.acknowledge(message_ids), self._ping_timeout_s):
+            logger.info("not acknowledged, the messages will come again: %s", failure.detail)
 
     async def send(self, message: OutboundMessage) -> None:
         """Send now. Not connected: TransportError with ``sent="no"`` at once; keeping messages is delivery's work.

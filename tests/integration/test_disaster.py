@@ -124,7 +124,7 @@ async def behind_a_proxy(dsn: str) -> AsyncIterator[tuple[FaultyProxy, str]]:
     async with FaultyProxy(Path(folder) / f".s.PGSQL.{port}") as proxy:
         parts = urlsplit(dsn)
         user = f"{parts.username}@{proxy.host}:{proxy.port}"
-        yield proxy, parts._replace(netloc=user, query="ssl=disable").geturl()
+        yield proxy, parts._replace(netloc=user, query="sslmode=disable").geturl()
 
 
 async def cut_often(proxy: FaultyProxy, chance: random.Random) -> None:

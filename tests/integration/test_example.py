@@ -15,6 +15,7 @@ import asyncpg
 import pytest
 import yaml
 
+from tecnobot_core.testing import FakeOpenAI, Step
 from tests.example_process import EXAMPLE, environment, serving
 
 ROOT = Path(__file__).parents[2]
@@ -84,6 +85,20 @@ def test_it_talks_in_the_terminal_from_nothing(data_dir: Path) -> None:
     assert "Electrónica Sol" in finished.stdout
     assert "Costo de envío" in finished.stdout
     assert finished.stderr == ""
+
+
+async def test_a_model_answers_and_when_it_fails_the_knowledge_does(data_dir: Path) -> None:
+    questions = "¿me recomiendas algo para mi abuela?\nse me cayó el teléfono al agua\n"
+    async with FakeOpenAI(Step(text="Un teléfono sencillo."), Step(status=500)) as server:
+        model = {"OPENAI_MODEL": "small", "OPENAI_BASE_URL": server.url}
+        finished = await asyncio.to_thread(run, data_dir, "chat", stdin=questions, **model)
+    assert finished.returncode == 0, finished.stderr
+    assert "Un teléfono sencillo." in finished.stdout
+    assert "agua" in finished.stdout.partition("Un teléfono sencillo.")[2]
+    assert "no answer from the model (unavailable)" in finished.stderr
+    system, *_, question = server.requests[0].json["messages"]
+    assert (system["role"], question["content"]) == ("system", "¿me recomiendas algo para mi abuela?")
+    assert "Traceback" not in finished.stderr
 
 
 def test_the_exported_chat_is_answered_whole_and_in_order(data_dir: Path) -> None:

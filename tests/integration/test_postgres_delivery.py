@@ -1,10 +1,13 @@
 """What only the inbox and outbox in PostgreSQL do."""
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
 
 from tecnobot_core.adapters.postgres import Database, PostgresConversations, PostgresDelivery, ensure_chatbot, migrate
+from tecnobot_core.adapters.postgres.encoding import encode
+from tecnobot_core.adapters.postgres.values import to_json
 from tecnobot_core.errors import LeaseLostError, LifecycleError, StoreError
 from tecnobot_core.messages import ChatId, ChatMessage, InboundMessage, OutboundMessage, Turn
 
@@ -93,3 +96,110 @@ async def test_forgetting_a_person_reaches_what_waits(database: Database) -> Non
 async def test_a_store_that_is_not_entered_says_so(database: Database) -> None:
     with pytest.raises(LifecycleError, match="not entered"):
         await PostgresDelivery(database, "shop").accept([inbound("a")])
+
+
+async def test_a_batch_that_lost_the_lease_still_journals_what_it_accepted(database: Database) -> None:
+    async with PostgresDelivery(database, "shop") as old, PostgresDelivery(database, "shop") as new:
+        await new.accept([inbound("a")])
+        accepted, committed, moved = await asyncio.gather(
+            old.accept([inbound("b")]), old.commit([turn("a")]), old.move({1: "sent"}), return_exceptions=True
+        )
+        assert accepted == [2]
+        assert isinstance(committed, LeaseLostError)
+        assert isinstance(moved, LeaseLostError)
+        assert old.commits == 1
+        assert [pending.message.id for pending in await new.pending(0, 9)] == ["a", "b"]
+
+
+async def test_numbers_come_without_a_gap_and_in_the_order_of_commits(database: Database) -> None:
+    async with PostgresDelivery(database, "shop") as one, PostgresDelivery(database, "shop") as two:
+        assert await one.accept([inbound("a"), inbound("b"), inbound("a")]) == [1, 2, None]
+        assert await two.accept([inbound("b"), inbound("c")]) == [None, 3]
+        stores = [one, two] * 20
+        batches = [[inbound(f"m{n}"), inbound(f"m{n + 1}")] for n in range(40)]
+        found = await asyncio.gather(*(store.accept(batch) for store, batch in zip(stores, batches, strict=True)))
+        seqs = [seq for batch in found for seq in batch if seq is not None]
+        assert sorted(seqs) == list(range(4, 4 + 41))
+        # Taken by one who has not committed: whoever sees a later number must see this one.
+        async with database.transaction() as connection:
+            statement = "SELECT * FROM tecnobot.deliver('shop', 0, $1::text::jsonb, '[]', '[]', '[]')"
+            slow = [{"id": "slow", "nonce": "n", "body": encode(inbound("slow"))}]
+            await connection.fetch(statement, to_json(slow))
+            later = asyncio.create_task(one.accept([inbound("later")]))
+            await asyncio.wait({later}, timeout=0.2)
+            assert not later.done()
+        assert await later == [46]
+        assert [pending.message.id for pending in await two.pending(44, 9)] == ["slow", "later"]
+
+
+async def test_what_cannot_be_read_is_left_out_and_stops_nobody(
+    database: Database, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with PostgresDelivery(database, "shop") as store:
+        await store.accept([inbound(id) for id in "abcd"])
+        await store.commit([turn("d")])
+        await store.post([turn("e").outgoing[0]])
+        await database.execute("UPDATE tecnobot.inbox SET body = '{\"new\": 1}' WHERE message_id IN ('a', 'b')")
+        await database.execute("UPDATE tecnobot.outbox SET body = '{\"new\": 1}' WHERE key = 'd/0'")
+    async with PostgresDelivery(database, "shop") as store:
+        for _ in range(2):
+            assert [pending.message.id for pending in await store.pending(0, 1)] == ["c"]
+        assert [entry.message.key for entry in await store.unsent()] == ["e/0"]
+        assert await database.fetchval("SELECT state FROM tecnobot.outbox WHERE key = 'd/0'") == "rejected"
+        assert await database.fetchval("SELECT count(*) FROM tecnobot.inbox") == 3
+    assert sum("cannot be read" in record.message for record in caplog.records) == 3
+
+
+@pytest.mark.parametrize("bound", [{"max_pending": 2}, {"max_pending_bytes": 150}])
+async def test_a_full_inbox_is_waited_for_until_there_is_room(database: Database, bound: dict[str, int]) -> None:
+    async with PostgresDelivery(database, "shop", **bound) as store:
+        await store.accept([inbound("a"), inbound("b")])
+        await store.confirm()
+        waiting = asyncio.create_task(store.accept([inbound("c")]))
+        await asyncio.wait({waiting}, timeout=0.05)
+        assert not waiting.done()
+        await store.commit([turn("a")])
+        assert await waiting == [3]
+
+
+async def test_room_that_others_made_is_seen(database: Database) -> None:
+    async with PostgresDelivery(database, "shop", max_pending=1) as store:
+        await store.accept([inbound("a")])
+        waiting = asyncio.create_task(store.accept([inbound("b")]))
+        await PostgresConversations(database, "shop").delete(ANA)
+        await store.confirm()
+        assert await waiting == [2]
+
+
+async def test_who_lost_the_lease_does_not_wait_for_room_that_another_makes(database: Database) -> None:
+    async with PostgresDelivery(database, "shop", max_pending=1) as old:
+        await old.accept([inbound("a")])
+        waiting = asyncio.create_task(old.accept([inbound("b")]))
+        async with PostgresDelivery(database, "shop"):
+            with pytest.raises(LeaseLostError):
+                await old.confirm()
+            assert await waiting == [2]
+
+
+async def test_what_is_old_and_done_is_forgotten_in_batches(database: Database) -> None:
+    async with PostgresDelivery(database, "shop") as store:
+        await store.accept([inbound(f"m{n}") for n in range(5)])
+        await store.commit([turn(f"m{n}") for n in range(4)])
+        await store.move(dict.fromkeys((1, 2), "sent"))
+        assert await store.purge(60) == 0
+        await database.execute("UPDATE tecnobot.inbox_key SET accepted_at = now() - interval '61 s'")
+        await database.execute("UPDATE tecnobot.outbox SET changed_at = now() - interval '61 s'")
+        assert await store.purge(60, batch=3) == 4 + 2
+        # What waits keeps its key, and what is to be sent stays.
+        assert await store.accept([inbound("m4"), inbound("m0")]) == [None, 6]
+        assert [entry.message.key for entry in await store.unsent()] == ["m2/0", "m3/0"]
+
+
+async def test_leaving_finishes_what_was_to_be_written(database: Database) -> None:
+    async with PostgresDelivery(database, "shop", write_window_s=0.05) as store:
+        await store.accept([inbound("a")])
+        (entry,) = await store.commit([turn("a")], taken={"a/0"})
+        marking = asyncio.create_task(store.move({entry.id: "sent"}))
+        await asyncio.sleep(0)
+        marking.cancel()
+    assert await database.fetchval("SELECT state FROM tecnobot.outbox") == "sent"

@@ -90,7 +90,7 @@ class PostgresKnowledge:
         """The *limit* paragraphs that hold most of *question*, rare words counting more, best first."""
         asked = _GREETING.sub(" ", storable(question))
         rows = await self._database.fetch(
-            _SEARCH, self._chatbot_id, self._language, asked, _FILLERS[self._language], limit
+            _SEARCH, self._chatbot_id, self._language, asked, _FILLERS[self._language], limit, idempotent=True
         )
         return [Passage(row["title"], row["body"], row["coverage"]) for row in rows]
 
@@ -106,5 +106,5 @@ class PostgresKnowledge:
 
     async def count(self) -> int:
         """How many paragraphs there are."""
-        count: int = await self._database.fetchval(_COUNT, self._chatbot_id)
+        count: int = await self._database.fetchval(_COUNT, self._chatbot_id, idempotent=True)
         return count
