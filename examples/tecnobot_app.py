@@ -185,8 +185,12 @@ async def serve(app: TecnoBot) -> None:
     bot = app.bot(page, durable=True)
 
     def not_ready() -> Sequence[str]:
-        state = app.connection.status().state
-        return () if state == "connected" else (f"the connection is {state}",)
+        reasons = []
+        if (state := app.connection.status().state) != "connected":
+            reasons.append(f"the connection is {state}")
+        if (outage_s := app.database.outage_s) is not None:
+            reasons.append(f"the database has not answered for {outage_s:.0f} s")
+        return reasons
 
     server = WebServer(
         chat=page,

@@ -26,8 +26,8 @@ from tecnobot_core import (
 from tecnobot_core.bot import SPANISH, Hearing
 from tecnobot_core.completion import Completion
 from tecnobot_core.connection import ConnectionManager
-from tecnobot_core.delivery import MemoryConversations
-from tecnobot_core.errors import CompletionError, StoreError, TransportError
+from tecnobot_core.delivery import MemoryConversations, MemoryDelivery
+from tecnobot_core.errors import CompletionError, LifecycleError, StoreError, TransportError
 from tecnobot_core.events import TurnCommitted, TurnFailed
 from tecnobot_core.flows import MemoryFlowStore
 from tecnobot_core.knowledge import Passage
@@ -423,3 +423,72 @@ class Amnesia(MemoryConversations):
 
     async def record(self, turns: Sequence[Turn]) -> None:
         """Forget."""
+
+
+class Unreachable(MemoryDelivery):
+    """A store that is away: opening and accepting fail, as often as they are tried."""
+
+    def __init__(self, *, opens: bool) -> None:
+        super().__init__(MemoryConversations())
+        self.opens = opens
+        self.tried = asyncio.Event()
+
+    async def __aenter__(self) -> "Unreachable":
+        if not self.opens:
+            self.tried.set()
+            raise StoreError("away", retryable=True)
+        return self
+
+    async def accept(self, messages: Sequence[InboundMessage]) -> Sequence[int | None]:
+        self.tried.set()
+        raise StoreError("away", retryable=True)
+
+
+@pytest.mark.parametrize("opens", [False, True])
+async def test_stop_does_not_wait_for_a_store_that_is_away(opens: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tecnobot_core.bot.bot.STOP_WAITING_S", 0.0)
+    store = Unreachable(opens=opens)
+    run = Run(store=store)
+    run.transport.deliver(inbound("hola"))
+    async with Tasks("test") as tasks:
+        task = tasks.start(run.bot.run(), "run")
+        await store.tried.wait()
+        run.bot.stop()
+        await task
+    assert run.transport.acknowledged == []
+
+
+async def test_a_bot_that_was_stopped_before_it_ran_returns_at_once() -> None:
+    run = Run()
+    run.bot.stop()
+    await run.bot.run()
+    assert run.transport.opens == 0
+
+
+async def test_a_bot_runs_once() -> None:
+    run = Run()
+    async with running(run):
+        await asyncio.sleep(0)
+        with pytest.raises(LifecycleError, match="runs once"):
+            await run.bot.run()
+
+
+async def test_a_typing_sign_that_fails_or_hangs_costs_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tecnobot_core.bot.bot.TYPING_TIMEOUT_S", 0.01)
+    run = Run()
+
+    async def broken(chat: ChatId, typing: bool) -> None:
+        if typing:
+            raise RuntimeError("no sign")
+        await asyncio.Event().wait()
+
+    run.transport.set_typing = broken  # type: ignore[method-assign]
+    assert await run.answers(inbound("hola", 1), inbound("hola", 2)) == ["¡Hola! ¿En qué te ayudo?"] * 2
+
+
+async def test_the_apology_is_made_again_when_it_could_not_be_stored() -> None:
+    run = Run(model=BrokenModel())
+    message = inbound("a")
+    first, again = (run.bot._fail(message, RuntimeError("x")) for _ in range(2))
+    assert first.outgoing == again.outgoing != ()
+    assert run.bot._fail(inbound("b", 2), RuntimeError("x")).outgoing == ()

@@ -73,7 +73,7 @@ class Harness:
             self.store,  # type: ignore[arg-type]
             handle=handle or self.echo,
             fail=apologise,
-            send=self.transport.send,
+            send=options.pop("send", self.transport.send),  # type: ignore[arg-type]
             wait_ready=nothing,
             events=self.events,
             sleep=self.clock.sleep,
@@ -425,14 +425,17 @@ async def test_a_message_that_is_loaded_before_its_acceptance_is_told_is_handled
         return echo(message)
 
     told = asyncio.Event()
-    async with Harness(handle, store=LateStore()) as harness, harness.delivery:
+    store = LateStore()
+    async with Harness(handle, store=store) as harness, harness.delivery:
         await harness.clock.settle()
         accepting = asyncio.create_task(harness.delivery.accept([inbound("a", 1)]))
         await harness.clock.advance(5)
+        loads = store.loads
         told.set()
         await accepting
         assert await harness.delivery.drain(5)
         assert handled == ["a-1"]
+        assert store.loads == loads
 
 
 async def test_what_comes_during_a_load_is_not_read_back() -> None:
@@ -448,6 +451,18 @@ async def test_what_comes_during_a_load_is_not_read_back() -> None:
         assert await harness.delivery.drain(5)
         assert [message.key for message in harness.transport.sent] == [f"a-{number}/0" for number in range(9)]
         assert (store.loads, store.largest_load) == (loads, 0)
+
+
+async def test_what_comes_during_a_load_and_is_too_much_to_keep_is_read_back_at_once() -> None:
+    store = SlowStore()
+    async with Harness(store=store, max_loaded=8) as harness, harness.delivery:
+        await harness.clock.settle()
+        store.gate.clear()
+        await harness.clock.advance(5)
+        await harness.delivery.accept([inbound("a", number) for number in range(9)])
+        store.gate.set()
+        assert await harness.delivery.drain(5)
+        assert [message.key for message in harness.transport.sent] == [f"a-{number}/0" for number in range(9)]
 
 
 async def test_a_load_that_fails_for_whatever_reason_is_tried_again() -> None:
@@ -538,10 +553,13 @@ class TakingStore(MemoryDelivery):
 
 
 async def test_no_more_is_marked_as_being_sent_than_may_be_at_once() -> None:
-    store = TakingStore()
-    async with Harness(store=store, max_concurrent=4) as harness:
-        harness.transport.on_send = lambda message: most.append(len(store.taken))
-        most: list[int] = []
+    async def send(message: OutboundMessage) -> None:
+        most.append(len(store.taken))
+        for _ in range(9):
+            await asyncio.sleep(0)
+
+    store, most = TakingStore(), list[int]()
+    async with Harness(store=store, max_concurrent=4, send=send) as harness:
         messages = [inbound(f"chat-{chat}", number) for number in range(5) for chat in range(20)]
         await harness.delivery.accept(messages)
         assert await harness.delivery.drain(5)

@@ -1,5 +1,6 @@
 """The one class that knows every part."""
 
+import asyncio
 import logging
 import time
 from collections import OrderedDict
@@ -10,6 +11,7 @@ from ..cache import HybridCache
 from ..completion import ChatModel
 from ..connection import ConnectionManager, ShowsTyping
 from ..delivery import Conversations, Delivery, DeliveryStatistics, DeliveryStore, MemoryConversations, MemoryDelivery
+from ..errors import LifecycleError
 from ..events import EventBus
 from ..flows import FlowRepository
 from ..history import HistoryWindow
@@ -22,10 +24,12 @@ from .admission import Admission
 from .pipeline import Pipeline
 from .texts import SPANISH, Texts
 from .thinking import Thinking
-from .turns import Reply, build_turn
+from .turns import Reply, Speech, build_turn
 
 logger = logging.getLogger(__name__)
 
+STOP_WAITING_S = 1.0  # with the drain, which then is not waited for, and closing, within 3 s
+TYPING_TIMEOUT_S = 1.0
 MAX_APOLOGISED = 10_000  # chats that are remembered as told; beyond that an old one may be told again
 
 
@@ -75,7 +79,10 @@ class Bot:
         self._conversations = conversations or MemoryConversations()
         self._typing = connection.transport if isinstance(connection.transport, ShowsTyping) else None
         self._tasks = Tasks("bot", on_failure=self.events.task_failed)
-        self._apologised: OrderedDict[ChatId, None] = OrderedDict()
+        self._apologised: OrderedDict[ChatId, str] = OrderedDict()  # the message that was apologised for
+        self._receiving: asyncio.Timeout | None = None
+        self._stopped = False
+        self._ran = False
         self._pipeline = Pipeline(
             admission=Admission(
                 texts,
@@ -108,8 +115,11 @@ class Bot:
     async def run(self) -> None:
         """Answer until ``stop``, the end of the input or cancellation; then finish what was accepted.
 
-        Raises TransportError when the link failed for good, and whatever a part raises while it opens.
+        Raises TransportError when the link failed for good, and whatever a part raises while it opens. A Bot runs once.
         """
+        if self._ran:
+            raise LifecycleError("a Bot runs once; make a new one to run again")
+        self._ran = True
         async with AsyncExitStack() as open_parts:
             open_parts.push_async_callback(self.events.aclose)
             if self._memory is not None:
@@ -120,17 +130,40 @@ class Bot:
             if self._flows is not None:
                 await self._flows.load()
                 self._tasks.start(self._flows.watch(), "watch_flows")
-            # Owned before connecting: a process that may not answer must not take the link from the one that may.
-            await open_parts.enter_async_context(self._delivery)
-            await open_parts.enter_async_context(self._connection)
-            await self._receive()
-            if not self._delivery.stood_down and not await self._delivery.drain(self._drain_s):
+            if not await self._open_and_receive(open_parts) or self._delivery.stood_down:
+                return
+            if not await self._delivery.drain(self._drain_s):
                 left = self._delivery.statistics()
                 logger.warning("stopped with %d messages unanswered and %d unsent", left.waiting, left.unsent)
 
     def stop(self) -> None:
         """Take no more messages, finish those that were accepted, and let ``run`` return."""
+        self._stopped = True
         self._connection.stop_receiving()
+        if self._receiving is not None:
+            # Opening and accepting wait for a database that is away; what is not journaled is not acknowledged either.
+            self._receiving.reschedule(asyncio.get_running_loop().time() + STOP_WAITING_S)
+
+    async def _open_and_receive(self, open_parts: AsyncExitStack) -> bool:
+        """Take in messages until ``stop`` or the end of the input; False when stopping could not wait for the store."""
+        if self._stopped:
+            return False
+        limit = asyncio.timeout(None)
+        try:
+            async with limit:
+                self._receiving = limit
+                # Owned before connecting: who may not answer must not take the link from the one that may.
+                await open_parts.enter_async_context(self._delivery)
+                await open_parts.enter_async_context(self._connection)
+                await self._receive()
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            logger.warning("stopped while the store does not answer; what was not accepted comes again")
+            return False
+        finally:
+            self._receiving = None
+        return True
 
     async def send(self, chat: ChatId, text: str, *, key: str) -> bool:
         """Say something first. The same *key* is said once; False when it was said before."""
@@ -160,20 +193,28 @@ class Bot:
         if self._typing is None or message.from_me:
             turn = await self._pipeline.answer(message)
         else:
-            await self._typing.set_typing(message.chat, True)
+            await self._show_typing(self._typing, message.chat, True)
             try:
                 turn = await self._pipeline.answer(message)
             finally:
-                await self._typing.set_typing(message.chat, False)
+                await self._show_typing(self._typing, message.chat, False)
         self._apologised.pop(message.chat, None)
         return turn
 
+    async def _show_typing(self, transport: ShowsTyping, chat: ChatId, typing: bool) -> None:
+        """A sign that fails or hangs must cost no answer."""
+        try:
+            async with asyncio.timeout(TYPING_TIMEOUT_S):
+                await transport.set_typing(chat, typing)
+        except Exception:
+            logger.warning("the typing sign could not be set", exc_info=True)
+
     def _fail(self, message: InboundMessage, error: Exception) -> Turn:
         """Apologise once; not again before something in this chat worked."""
-        if message.chat in self._apologised:
+        # Asked again for the same message when its apology could not be stored with the rest.
+        if self._apologised.setdefault(message.chat, message.id) != message.id:
             return build_turn(message, "", Reply.silence("error", "failed"))
-        self._apologised[message.chat] = None
         if len(self._apologised) > MAX_APOLOGISED:
             self._apologised.popitem(last=False)
-        apology = Reply("error", Reply.text("error", self._texts.apology).says, "failed", remembered=False)
+        apology = Reply("error", (Speech(self._texts.apology),), "failed", remembered=False)
         return build_turn(message, "", apology)

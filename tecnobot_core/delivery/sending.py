@@ -113,7 +113,10 @@ class Sender:
                 # Not sent for sure, and perhaps not for a long time: a kill meanwhile must not make it uncertain.
                 await self._move({entry.id: "waiting"})
                 await self._sleep(error.retry_after_s or delay_s)
-                await self._wait_ready()
+                try:
+                    await self._wait_ready()
+                except TransportError:
+                    return "waiting"  # the link failed for good; whoever comes after sends it
                 await self._move({entry.id: "taken"})
                 delay_s = min(delay_s * 2, MAX_RETRY_S)
                 continue

@@ -77,7 +77,7 @@ class Database:
         self._events = events
         self._clock = clock
         self._sleep = sleep
-        outage = Outage(self._address, clock)
+        outage = self._outage = Outage(self._address, clock)
         self._retries = Retries(outage, for_s=retry_for_s, sleep=sleep, jitter=jitter)
         self._connector = Connector(
             dsn,
@@ -88,6 +88,11 @@ class Database:
         )
         self._pool: Pool | None = None
         self._quiet = _SaidAlready()
+
+    @property
+    def outage_s(self) -> float | None:
+        """For how long nobody could connect; None while somebody can."""
+        return self._outage.age_s
 
     def __repr__(self) -> str:
         return f"<Database {self._address}>"
