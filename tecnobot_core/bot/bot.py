@@ -28,7 +28,7 @@ from .turns import Reply, Speech, build_turn
 
 logger = logging.getLogger(__name__)
 
-STOP_WAITING_S = 1.0  # with the drain, which then is not waited for, and closing, within 3 s
+STOP_WAITING_S = 0.5  # with the drain, which then is not waited for, and closing, within 3 s
 TYPING_TIMEOUT_S = 1.0
 MAX_APOLOGISED = 10_000  # chats that are remembered as told; beyond that an old one may be told again
 
@@ -127,9 +127,6 @@ class Bot:
                 if self._cache is not None:
                     self._memory.register("cache", self._cache.release)
             await open_parts.enter_async_context(self._tasks)
-            if self._flows is not None:
-                await self._flows.load()
-                self._tasks.start(self._flows.watch(), "watch_flows")
             if not await self._open_and_receive(open_parts) or self._delivery.stood_down:
                 return
             if not await self._delivery.drain(self._drain_s):
@@ -152,6 +149,9 @@ class Bot:
         try:
             async with limit:
                 self._receiving = limit
+                if self._flows is not None:
+                    await self._flows.load()
+                    self._tasks.start(self._flows.watch(), "watch_flows")
                 # Owned before connecting: who may not answer must not take the link from the one that may.
                 await open_parts.enter_async_context(self._delivery)
                 await open_parts.enter_async_context(self._connection)
