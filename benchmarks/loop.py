@@ -22,7 +22,7 @@ from tecnobot_core.messages import ChatId, InboundMessage, OutboundMessage
 REQUIRES: list[str] = []
 AHEAD = 1000  # messages that wait unacknowledged, as a transport would hold them
 REPEATS = 5
-STRETCH = 20_000  # messages
+STRETCH = 10_000  # messages
 MIB = 1024 * 1024
 
 
@@ -95,7 +95,8 @@ async def _run(n_messages: int, n_chats: int, n_flows: int) -> dict[str, float]:
     times = [customers.began[1], *customers.stretches]
     took = [end - begin for begin, end in pairwise(times)] or [cpu]
     return {
-        "late_over_early": took[0] / took[-1],
+        # The best stretch of each half: a machine that does other things makes some slower, a real drift makes all.
+        "late_over_early": min(took[: (len(took) + 1) // 2]) / min(took[len(took) // 2 :]),
         "per_s": n_messages / wall,
         "per_cpu_s": n_messages / cpu,
         "lost": n_messages - customers.answered,
@@ -147,7 +148,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     report.add("cost of 5,000 flows over 20", cost * 100, "%", "at most 10", cost <= 0.10)
     drift = abs(long["late_over_early"] - 1)
     report.add(
-        "rate of the last of 200,000 messages against the first", drift * 100, "% apart", "at most 5", drift <= 0.05
+        "rate, second half of 200,000 messages against the first", drift * 100, "% apart", "at most 5", drift <= 0.05
     )
     growth = abs(long["peak_mib"] / short["peak_mib"] - 1)
     report.add("peak RSS, 200,000 against 20,000 messages", growth * 100, "% apart", "at most 5", growth <= 0.05)
