@@ -17,6 +17,7 @@ from pathlib import Path
 from statistics import median
 
 from benchmarks._delivery.customers import N_FLOWS
+from benchmarks._delivery.lasting import LongRun
 from benchmarks._delivery.meter import device_bytes_written, device_statistics
 from benchmarks._delivery.run import Run
 from benchmarks._report import Report
@@ -34,7 +35,7 @@ N_BURST = 5000
 N_CHATS = 500
 N_FIRST = 20
 PEER_SETTINGS = {"its default": None, "its limit 1": 1}
-RUN_DEADLINE_S = 120
+RUN_DEADLINE_S = 600
 KIB = 1024
 IDLE_S = 3.0
 IDLE_TRIES = 5
@@ -51,6 +52,12 @@ def measure(run: Run) -> Found:
     """Carry out *run*, in a process of its own; as a chatbot of its own where there is a database."""
     run = replace(run, chatbot_id=f"bench-{next(numbers)}")
     return _json_of([sys.executable, "-m", "benchmarks._delivery.run", json.dumps(asdict(run))], ROOT)
+
+
+def measure_long(run: LongRun) -> Found:
+    """Carry out *run*, in a process and as a chatbot of its own."""
+    run = replace(run, chatbot_id=f"bench-{next(numbers)}")
+    return _json_of([sys.executable, "-m", "benchmarks._delivery.lasting", json.dumps(asdict(run))], ROOT)
 
 
 def measure_peer(wait_ms: float, concurrency_limit: int | None) -> Found:
@@ -157,6 +164,28 @@ def report_far(report: Report, base: Run) -> None:
             _report_faults(report, f"{rtt_ms} ms away", found)
 
 
+def report_long(report: Report, base: Run) -> None:
+    """Many chats, a chat that hangs, and a restart with a backlog."""
+    found = measure_long(LongRun(base.dsn, "", n_messages=200_000, n_chats=50_000))
+    quarter, whole = found["rss_quarter_mib"], found["rss_whole_mib"]
+    growth = (whole / quarter - 1) * 100
+    report.add("200,000 messages of 50,000 chats: RSS at 25 % / 100 %", f"{quarter:.1f} / {whole:.1f}", "MiB")
+    report.add("200,000 messages of 50,000 chats: growth after 25 %", growth, "%", "at most 5", growth <= 5)
+    report.add("200,000 messages of 50,000 chats: rate", found["per_s"], "messages/s")
+    _report_faults(report, "200,000 messages of 50,000 chats", found)
+
+    calm = Run("memory", n_messages=3000, n_chats=N_CHATS, per_s=1000, wait_ms=5, apart=True)
+    alone, beside = in_turn(partial(measure, calm), partial(measure, replace(calm, hangs=True)))
+    ratio = beside["p99_ms"] / alone["p99_ms"]
+    report.add("a chat that hangs: the others' p99", beside["p99_ms"], "ms")
+    report.add("a chat that hangs: the others' p99", ratio, "of without it", "at most 1.1", ratio <= 1.1)
+
+    waiting = measure_long(LongRun(base.dsn, "", n_messages=10_000, n_chats=N_CHATS, waiting=True))
+    first_s = waiting["first_s"]
+    report.add("10,000 wait at the start: first answer", first_s, "s", "at most 2", first_s <= 2)
+    _report_faults(report, "10,000 wait at the start", waiting)
+
+
 def _describe(report: Report, name: str, found: Found, goal: str = "", ok: bool | None = None) -> None:
     report.add(f"{name}: rate", found["per_s"], "messages/s", goal, ok)
     report.add(f"{name}: p50 / p99", f"{found['p50_ms']:.0f} / {found['p99_ms']:.0f}", "ms")
@@ -237,7 +266,7 @@ def _peer_version() -> str | None:
     return version
 
 
-PARTS = {"memory": report_memory, "rate": report_rate, "disk": report_disk, "far": report_far}
+PARTS = {"memory": report_memory, "rate": report_rate, "disk": report_disk, "far": report_far, "long": report_long}
 
 
 async def report_parts(report: Report, parts: Sequence[str], directory: Path | None) -> None:

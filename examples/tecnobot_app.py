@@ -35,6 +35,7 @@ from tecnobot_core.adapters.console import ConsoleTransport
 from tecnobot_core.adapters.embedded_postgres import EmbeddedPostgres
 from tecnobot_core.adapters.postgres import (
     Database,
+    PostgresAliases,
     PostgresConversations,
     PostgresDelivery,
     PostgresFlowStore,
@@ -47,6 +48,7 @@ from tecnobot_core.bot import texts
 from tecnobot_core.cache import policies_with
 from tecnobot_core.completion import ChatModel
 from tecnobot_core.connection import Transport
+from tecnobot_core.delivery import AddressBook, TurnPolicy
 from tecnobot_core.flows import Flow
 from tecnobot_core.knowledge import Passage
 from tecnobot_core.memory import read_peak_rss_bytes
@@ -87,7 +89,9 @@ class TecnoBot:
         self.knowledge_store = PostgresKnowledge(self.database, self.chatbot_id, self.shop["shop"]["language"])
         self.model = await self._model()
 
-    def bot(self, transport: Transport, *, durable: bool, drain_s: float = 2.0) -> Bot:
+    def bot(
+        self, transport: Transport, *, durable: bool, drain_s: float = 2.0, policy: TurnPolicy | None = None
+    ) -> Bot:
         """A bot over *transport*. Everything but the connection may be left out.
 
         *durable*: what was accepted and is not answered outlives a kill, and this process takes the chatbot over.
@@ -117,6 +121,12 @@ class TecnoBot:
             knowledge=Knowledge(self.knowledge_store),
             model=self.model,
             conversations=self.conversations,
+            # Or None: which addresses are one person is learned again after a restart.
+            addresses=AddressBook(PostgresAliases(self.database, self.chatbot_id)),
+            # Or TurnPolicy(quiet_s=1.5): what is typed in pieces is one message.
+            policy=policy,
+            # Or Pacing(): writes as slowly as a person, which WhatsApp likes better.
+            pacing=None,
             # Or None, or MemoryDelivery(conversations, …): forgets what was not answered when the process ends.
             store=self._delivery() if durable else None,
             # Or HistoryWindow(max_tokens=…): as much as a budget of tokens holds.
@@ -188,7 +198,7 @@ async def serve(app: TecnoBot) -> None:
         reasons = []
         if (state := app.connection.status().state) != "connected":
             reasons.append(f"the connection is {state}")
-        if (outage_s := app.database.outage_s) is not None:
+        if (outage_s := bot.outage_s or app.database.outage_s) is not None:
             reasons.append(f"the database has not answered for {outage_s:.0f} s")
         return reasons
 
@@ -221,7 +231,8 @@ async def replay(app: TecnoBot, file: Path, me: str | None) -> None:
     # Chats of their own, which are removed at the end: a replay leaves the real ones as they are.
     prefix = f"replay:{file.name}:"
     transport = ReplayTransport(export, prefix=prefix)
-    bot = app.bot(transport, durable=False, drain_s=600)
+    # Messages of long ago are answered one by one, not as what is left of an outage.
+    bot = app.bot(transport, durable=False, drain_s=600, policy=TurnPolicy(collapse_after_s=0))
     chats: set[ChatId] = set()
     task = _this_task()
     with tqdm(total=transport.total, unit=" messages") as bar:

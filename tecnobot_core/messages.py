@@ -10,7 +10,7 @@ MessageKind = Literal[
     "text", "voice", "audio", "image", "video", "document", "sticker", "location", "contact", "reaction", "unknown"
 ]
 Role = Literal["system", "user", "assistant", "tool"]
-Outcome = Literal["answered", "refused", "skipped", "failed"]
+Outcome = Literal["answered", "refused", "skipped", "failed", "expired"]
 
 _print_key = b""
 
@@ -72,7 +72,10 @@ class MediaReference:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InboundMessage:
-    """What a person sent. ``id`` is unique within a chatbot; the text never prints."""
+    """What a person sent. ``id`` is unique within a chatbot; the text never prints.
+
+    ``aliases`` are other addresses that the transport knows for the same person.
+    """
 
     id: str
     chat: ChatId
@@ -83,6 +86,7 @@ class InboundMessage:
     sender_name: str = field(default="", repr=False)
     from_me: bool = False
     reply_to: str | None = None
+    aliases: tuple[ChatId, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

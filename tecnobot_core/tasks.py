@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import signal
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
 from types import FrameType, TracebackType
 from typing import Any, Self, TypeVar
@@ -122,7 +122,7 @@ async def stop_signals(stop: Callable[[], object]) -> AsyncIterator[None]:
 
 
 async def wait_or_sleep(
-    event: asyncio.Event, seconds: float, *, sleep: Callable[[float], Coroutine[Any, Any, object]] = asyncio.sleep
+    event: asyncio.Event, seconds: float, *, sleep: Callable[[float], Awaitable[object]] = asyncio.sleep
 ) -> bool:
     """Return when *event* is set or *seconds* of *sleep* are over; True when it is set."""
     waits = {asyncio.ensure_future(event.wait()), asyncio.ensure_future(sleep(seconds))}

@@ -28,7 +28,7 @@ from tecnobot_core.completion import Completion
 from tecnobot_core.connection import ConnectionManager
 from tecnobot_core.delivery import MemoryConversations, MemoryDelivery
 from tecnobot_core.errors import CompletionError, LifecycleError, StoreError, TransportError
-from tecnobot_core.events import TurnCommitted, TurnFailed
+from tecnobot_core.events import DuplicateIgnored, TurnCommitted, TurnFailed
 from tecnobot_core.flows import MemoryFlowStore
 from tecnobot_core.knowledge import Passage
 from tecnobot_core.messages import MessageKind, Turn
@@ -197,8 +197,10 @@ async def test_who_is_on_the_blacklist_gets_nothing() -> None:
 
 async def test_the_same_id_three_times_is_answered_once() -> None:
     run = Run()
+    ignored: list[DuplicateIgnored] = []
+    run.bot.events.on(DuplicateIgnored, ignored.append)
     assert len(await run.answers(*[inbound("hola")] * 3)) == 1
-    assert run.bot.statistics().duplicates == 2
+    assert len(ignored) == 2
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,8 @@ from tecnobot_core.delivery import (
     OutboxEntry,
     Pending,
     SendState,
+    TurnContext,
+    TurnPolicy,
 )
 from tecnobot_core.errors import LeaseLostError, LifecycleError, StoreError, TransportError
 from tecnobot_core.events import (
@@ -71,11 +73,13 @@ class Harness:
         self.store = options.pop("store", None) or MemoryDelivery(self.conversations)
         self.delivery = Delivery(
             self.store,  # type: ignore[arg-type]
-            handle=handle or self.echo,
+            handle=lambda context: (handle or self.echo)(context.message),
             fail=apologise,
             send=options.pop("send", self.transport.send),  # type: ignore[arg-type]
             wait_ready=nothing,
             events=self.events,
+            policy=options.pop("policy", TurnPolicy(collapse_after_s=0)),  # type: ignore[arg-type]
+            clock=self.clock,
             sleep=self.clock.sleep,
             **options,  # type: ignore[arg-type]
         )
@@ -547,7 +551,8 @@ class TakingStore(MemoryDelivery):
         self.taken |= {entry.id for entry in entries if entry.state == "taken"}
         return entries
 
-    async def move(self, states: Mapping[int, SendState]) -> None:
+    async def move(self, states: Mapping[int, SendState], *, urgent: bool = True) -> None:
+        await super().move(states, urgent=urgent)
         for id, state in states.items():
             (self.taken.add if state == "taken" else self.taken.discard)(id)
 

@@ -4,7 +4,7 @@ import asyncio
 import uuid
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import Literal, Self, TypeVar
 
@@ -21,6 +21,8 @@ from tecnobot_core.delivery import (
     OutboxEntry,
     Pending,
     SendState,
+    TurnContext,
+    TurnPolicy,
 )
 from tecnobot_core.errors import LeaseLostError, StoreError, TransportError
 from tecnobot_core.events import EventBus, SendUncertain
@@ -38,41 +40,17 @@ APOLOGY = "sorry"
 
 
 class Lasting(MemoryDelivery):
-    """A MemoryDelivery that outlives its owners: it keeps the outbox, and knows whose the lease is."""
+    """A MemoryDelivery that outlives its owners, and knows whose the lease is."""
 
     def __init__(self) -> None:
         self.conversations = MemoryConversations(max_rows=10_000)
         super().__init__(self.conversations, max_remembered=100_000)
         self.epoch = 0
-        self.entries: dict[int, OutboxEntry] = {}
 
-    async def move(self, states: Mapping[int, SendState]) -> None:
-        for id, state in states.items():
-            if id in self.entries:
-                self._keep(OutboxEntry(id, self.entries[id].message, state))
-
-    async def unsent(self) -> Sequence[OutboxEntry]:
-        left = [
-            OutboxEntry(e.id, e.message, _after(e.state)) for e in sorted(self.entries.values(), key=lambda e: e.id)
-        ]
-        await self.move({entry.id: entry.state for entry in left})
-        return left
-
-    def _entries(self, messages: Sequence[OutboundMessage], taken: Collection[str]) -> list[OutboxEntry]:
-        entries = super()._entries(messages, taken)
-        for entry in entries:
-            self._keep(entry)
-        return entries
-
-    def _keep(self, entry: OutboxEntry) -> None:
-        self.entries[entry.id] = entry
-        if entry.state not in ("waiting", "taken"):
-            del self.entries[entry.id]
-
-
-def _after(state: SendState) -> SendState:
-    """What a state is for the next owner."""
-    return "uncertain" if state == "taken" else "waiting"
+    async def interrupted(self) -> Sequence[OutboxEntry]:
+        taken = [entry for entry, _ in self._outbox.values() if entry.state == "taken"]
+        await self.move({entry.id: "uncertain" for entry in taken})
+        return [replace(entry, state="uncertain") for entry in taken]
 
 
 class Owner:
@@ -114,11 +92,17 @@ class Owner:
     async def post(self, messages: Sequence[OutboundMessage]) -> Sequence[OutboxEntry]:
         return await self._owned(lambda: self._store.post(messages))
 
-    async def move(self, states: Mapping[int, SendState]) -> None:
-        await self._owned(lambda: self._store.move(states))
+    async def record_groups(self, groups: Mapping[str, Sequence[str]]) -> None:
+        await self._owned(lambda: self._store.record_groups(groups))
 
-    async def unsent(self) -> Sequence[OutboxEntry]:
-        return await self._owned(self._store.unsent)
+    async def move(self, states: Mapping[int, SendState], *, urgent: bool = True) -> None:
+        await self._owned(lambda: self._store.move(states, urgent=urgent))
+
+    async def interrupted(self) -> Sequence[OutboxEntry]:
+        return await self._owned(self._store.interrupted)
+
+    async def unsent(self, after: int, limit: int) -> Sequence[OutboxEntry]:
+        return await self._owned(lambda: self._store.unsent(after, limit))
 
     async def confirm(self) -> None:
         await self._owned(self._store.confirm)
@@ -193,6 +177,7 @@ class World:
     """Everything outside of the model: the store that lasts, the link, and the processes."""
 
     clock_type: type[FakeClock] | type[HastyClock] = FakeClock
+    policy = TurnPolicy(collapse_after_s=0)
 
     def __init__(self) -> None:
         self.loop = asyncio.new_event_loop()
@@ -200,6 +185,8 @@ class World:
         self.link = Link()
         self.handling: dict[str, Handling] = {}
         self.announced: list[tuple[int, str]] = []  # which process said of which key that it is uncertain
+        self.handled: list[tuple[str, str]] = []  # which turn was made of which text, each time
+        self.handlers_hang = False
         self.starts = 0
         self.processes: list[Process] = []
         self.left_uncertain = 0  # by the processes before the last one
@@ -235,6 +222,7 @@ class World:
             events=events,
             max_concurrent=MAX_SENDING,
             max_loaded=4,
+            policy=self.policy,
             clock=clock,
             sleep=clock.sleep,
         )
@@ -273,9 +261,13 @@ class World:
     async def waiting(self) -> int:
         """How much the store still holds to be done or sent."""
         assert self.lasting is not None
-        return len(await self.lasting.pending(0, 9999)) + len(self.lasting.entries)
+        return len(await self.lasting.pending(0, 9999)) + len(self.lasting._outbox)
 
-    async def _handle(self, message: InboundMessage) -> Turn:
+    async def _handle(self, context: TurnContext) -> Turn:
+        message = context.message
+        self.handled.append((message.id, message.text))
+        if self.handlers_hang:
+            await asyncio.Event().wait()
         match self.handling.get(message.id, "ok"):
             case "raises":
                 raise RuntimeError("the handler broke")
@@ -284,7 +276,7 @@ class World:
                 raise TimeoutError  # as the deadline does, without real time
             case "poison":
                 return _turn(message, "poison")
-        return _turn(message, message.id)
+        return _turn(message, message.text)
 
 
 CHATS = [ChatId(f"chat-{number}") for number in range(N_CHATS)]
@@ -319,6 +311,7 @@ class DeliveryMachine(RuleBasedStateMachine):
         super().__init__()
         self.world = self.world_type()
         self.accepted: defaultdict[ChatId, list[str]] = defaultdict(list)  # the model
+        self.now = 0.0
 
     @initialize()
     def first_process(self) -> None:
@@ -339,8 +332,8 @@ class DeliveryMachine(RuleBasedStateMachine):
         for chat, handling in incoming:
             id = f"{chat.reveal()}-{len(self.accepted[chat])}"
             self.accepted[chat].append(id)
-            self.world.handling[id] = handling
-            messages.append(InboundMessage(id=id, chat=chat, sent_at=0.0, text=id))
+            self.world.handling[id] = self._fate(handling)
+            messages.append(InboundMessage(id=id, chat=chat, sent_at=self.now, text=id))
         self._accept(messages * 2 if doubled else messages, self.world.processes[0 if by_eldest else -1], passes)
 
     @rule(chat=st.sampled_from(CHATS), number=st.integers(0, 9))
@@ -360,6 +353,7 @@ class DeliveryMachine(RuleBasedStateMachine):
 
     @rule(seconds=st.sampled_from([0.0, 0.1, 1.0, 6.0]))
     def time_passes(self, seconds: float) -> None:
+        self.now += seconds
         self._do(self.world.pass_time(seconds))
 
     @rule()
@@ -407,11 +401,16 @@ class DeliveryMachine(RuleBasedStateMachine):
         self.nothing_is_sent_twice()
         self.answers_are_in_order()
         self.no_more_is_uncertain_than_could_be_on_the_wire()
-        good = {chat: [id for id in ids if self._is_answered(id)] for chat, ids in self.accepted.items()}
-        histories = self._do(self.world.conversations())
-        assert {chat: rows for chat, rows in histories.items() if rows} == {c: ids for c, ids in good.items() if ids}
         said = {key for _, key in self.world.link.arrived} | {key for _, key in self.world.announced}
+        self._compare(self._do(self.world.conversations()), said)
+
+    def _compare(self, histories: Mapping[ChatId, list[str]], said: set[str]) -> None:
+        good = {chat: [id for id in ids if self._is_answered(id)] for chat, ids in self.accepted.items()}
+        assert {chat: rows for chat, rows in histories.items() if rows} == {c: ids for c, ids in good.items() if ids}
         assert said == {key for ids in self.accepted.values() for id in ids for key in self._keys(id)}
+
+    def _fate(self, handling: Handling) -> Handling:
+        return handling
 
     def _is_answered(self, id: str) -> bool:
         return self.world.handling[id] == "ok"
@@ -443,6 +442,46 @@ class DeliveryMachine(RuleBasedStateMachine):
         return self.world.run(work)
 
 
+class GroupingWorld(World):
+    policy = TurnPolicy(quiet_s=0.5, max_wait_s=2, collapse_after_s=0)
+
+
+class GroupingMachine(DeliveryMachine):
+    """Fragments become one turn; which ones, is settled before it is done for the first time."""
+
+    world_type: type[World] = GroupingWorld
+
+    @rule(chat=st.sampled_from(CHATS), number=st.integers(1, 4), seconds=st.sampled_from([0.0, 0.3, 0.6]))
+    def type_fragments(self, chat: ChatId, number: int, seconds: float) -> None:
+        for _ in range(number):
+            self.accept([(chat, "ok")], False, False, 0)
+            self.time_passes(seconds)
+
+    @rule(chat=st.sampled_from(CHATS))
+    def kill_while_handling(self, chat: ChatId) -> None:
+        """One more fragment comes to a turn whose handler had begun."""
+        self.world.handlers_hang = True
+        self.type_fragments(chat, 1, 0.6)
+        self.now -= 0.6
+        self.world.handlers_hang = False
+        self.kill_and_restart()
+        self.type_fragments(chat, 1, 0.0)
+
+    @invariant()
+    def a_turn_is_made_of_the_same_messages_each_time(self) -> None:
+        assert len({id for id, _ in self.world.handled}) == len(set(self.world.handled))
+
+    def _fate(self, handling: Handling) -> Handling:
+        return "ok"
+
+    def _compare(self, histories: Mapping[ChatId, list[str]], said: set[str]) -> None:
+        turns = {chat: [row.split("\n") for row in rows] for chat, rows in histories.items()}
+        assert {c: [id for turn in all for id in turn] for c, all in turns.items() if all} == {
+            c: ids for c, ids in self.accepted.items() if ids
+        }
+        assert said == {f"{turn[0]}/{n}" for all in turns.values() for turn in all for n in range(2)}
+
+
 def _run(machine: type[DeliveryMachine], *, examples: int, steps: int) -> None:
     run_state_machine_as_test(
         machine,
@@ -457,6 +496,10 @@ def _run(machine: type[DeliveryMachine], *, examples: int, steps: int) -> None:
 
 def test_in_memory_every_message_has_one_turn_and_every_answer_is_said_once() -> None:
     _run(DeliveryMachine, examples=100, steps=30)
+
+
+def test_in_memory_fragments_are_one_turn_whose_messages_are_settled_once() -> None:
+    _run(GroupingMachine, examples=100, steps=30)
 
 
 @pytest.mark.postgres
@@ -509,4 +552,11 @@ def test_in_postgresql_every_message_has_one_turn_and_every_answer_is_said_once(
     class PostgresMachine(DeliveryMachine):
         world_type = Lasts
 
+    class GroupingLasts(Lasts):
+        policy = GroupingWorld.policy
+
+    class PostgresGroupingMachine(GroupingMachine):
+        world_type = GroupingLasts
+
     _run(PostgresMachine, examples=20, steps=20)
+    _run(PostgresGroupingMachine, examples=10, steps=20)

@@ -98,6 +98,26 @@ async def test_a_window_waits_for_company(tasks: Tasks) -> None:
     assert disk.batches == [["a", "b"]]
 
 
+async def test_what_is_not_urgent_goes_with_what_is(tasks: Tasks) -> None:
+    disk, clock = Disk(), FakeClock()
+    writer = GroupCommit[str, str](disk.write, tasks=tasks, clock=clock, sleep=_no_wait_for_zero(clock))
+    patient = asyncio.create_task(writer.submit("mark", urgent=False))
+    await clock.advance(0.049)
+    assert disk.batches == []
+    assert await writer.submit("turn") == "TURN"
+    assert disk.batches == [["mark", "turn"]]
+    assert await patient == "MARK"
+
+
+async def test_what_is_not_urgent_waits_a_moment_and_no_longer(tasks: Tasks) -> None:
+    disk, clock = Disk(), FakeClock()
+    writer = GroupCommit[str, str](disk.write, tasks=tasks, clock=clock, sleep=_no_wait_for_zero(clock))
+    answers = [asyncio.create_task(writer.submit(request, urgent=False)) for request in "ab"]
+    await clock.advance(0.05)
+    assert await together(answers) == ["A", "B"]
+    assert disk.batches == [["a", "b"]]
+
+
 async def test_a_full_batch_waits_for_nobody(tasks: Tasks) -> None:
     disk, clock = Disk(), FakeClock()
     writer = GroupCommit[str, str](

@@ -20,6 +20,11 @@ def flows() -> list[Flow]:
     return [Flow(f"flow-{n}").on(f"palabra{n:02}").say(f"Respuesta {n:02}") for n in range(N_FLOWS)]
 
 
+def chat_id(number: int) -> ChatId:
+    """A number in Mexico, as WhatsApp writes it."""
+    return ChatId(f"521550{number:07}")
+
+
 class Customers:
     """A transport with *n_messages* of *n_chats*, who write in turn.
 
@@ -27,11 +32,20 @@ class Customers:
     answer's time counts from the moment when its message was written, also while the bot was not ready to take it.
     """
 
-    def __init__(self, n_messages: int, n_chats: int, per_s: float | None, *, seed: int = 4) -> None:
+    def __init__(
+        self,
+        n_messages: int,
+        n_chats: int,
+        per_s: float | None,
+        *,
+        without_first_chat: bool = False,
+        seed: int = 4,
+    ) -> None:
         chance = random.Random(seed)
         gaps_s = (0.0 if per_s is None else chance.expovariate(per_s) for _ in range(n_messages))
         self._written_at_s = list(accumulate(gaps_s))
         self._n_chats = n_chats
+        self._without_first_chat = without_first_chat
         self._tasks = Tasks("customers")
         self._unacknowledged = 0
         self._room = asyncio.Event()
@@ -58,18 +72,22 @@ class Customers:
 
     def findings(self, n_first: int = 0) -> dict[str, float]:
         """Rate, times in milliseconds, and what went wrong; the *n_first* messages count apart from p50 and p99."""
-        took_ms = [(number, (at_s - self._written_at_s[number]) * 1000) for number, at_s in self._answers]
+        measured = [(number, at_s) for number, at_s in self._answers if self._is_measured(number)]
+        took_ms = [(number, (at_s - self._written_at_s[number]) * 1000) for number, at_s in measured]
         millis = sorted(ms for number, ms in took_ms if number >= n_first)
-        numbers = [number for number, _ in self._answers]
+        numbers = [number for number, _ in took_ms]
         return {
-            "per_s": len(took_ms) / max(at_s for _, at_s in self._answers),
+            "per_s": len(took_ms) / max(at_s for _, at_s in measured),
             "first_ms": max((ms for number, ms in took_ms if number < n_first), default=0.0),
             "p50_ms": millis[int(0.5 * (len(millis) - 1))],
             "p99_ms": millis[int(0.99 * (len(millis) - 1))],
-            "lost": len(self._written_at_s) - len(set(numbers)),
+            "lost": sum(map(self._is_measured, range(len(self._written_at_s)))) - len(set(numbers)),
             "doubled": len(numbers) - len(set(numbers)),
             "out_of_order": self._out_of_order(numbers),
         }
+
+    def _is_measured(self, number: int) -> bool:
+        return not self._without_first_chat or number % self._n_chats != 0
 
     def _out_of_order(self, numbers: Sequence[int]) -> int:
         highest: dict[int, int] = {}
@@ -96,7 +114,7 @@ class Customers:
         topic = (chat + place) % N_FLOWS
         return InboundMessage(
             id=str(number),
-            chat=ChatId(f"521550{chat:07}"),
+            chat=chat_id(chat),
             sent_at=self._written_at_s[number],
             text=f"hola, quiero saber de palabra{topic:02}",
         )

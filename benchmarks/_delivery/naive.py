@@ -63,7 +63,7 @@ class NaiveDelivery(PostgresDelivery):
         entries = [await self._post(message) for message in messages]
         return [entry for entry in entries if entry is not None]
 
-    async def move(self, states: Mapping[int, SendState]) -> None:
+    async def move(self, states: Mapping[int, SendState], *, urgent: bool = True) -> None:
         for id, state in states.items():
             if state != "taken":
                 await self._ask(_END, id, state)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from benchmarks._delivery.customers import Customers, flows
+from benchmarks._delivery.customers import Customers, chat_id, flows
 from benchmarks._delivery.far import FarDatabase
 from benchmarks._delivery.meter import Meter
 from benchmarks._delivery.naive import NaiveDelivery
@@ -19,17 +19,20 @@ from tecnobot_core.adapters.postgres import Database, PostgresConversations, Pos
 from tecnobot_core.bot import Bot
 from tecnobot_core.connection import ConnectionManager
 from tecnobot_core.delivery import Conversations, DeliveryStore, MemoryConversations
+from tecnobot_core.delivery.addresses import canonical
 from tecnobot_core.flows import FlowRepository, MemoryFlowStore
 from tecnobot_core.messages import ChatId, Conversation
 
 DRAIN_S = 120.0
+TURN_TIMEOUT_S = 3.0
 
 
 @dataclass(frozen=True)
 class Run:
     """What is run. *per_s* None: a burst; *rtt_s* above 0: the database is that far away.
 
-    The *n_first* messages, which find a process that has just started, count apart.
+    The *n_first* messages, which find a process that has just started, count apart. With *apart* the first chat is not
+    measured; with *hangs* its handler never returns.
     *chatbot_id* must be new to the database, and *directory* lies on the disk of its server.
     """
 
@@ -39,6 +42,8 @@ class Run:
     n_chats: int = 500
     per_s: float | None = None
     wait_ms: float = 0.0
+    apart: bool = False
+    hangs: bool = False
     window_s: float = 0.0
     rtt_s: float = 0.0
     dsn: str = ""
@@ -47,14 +52,17 @@ class Run:
 
 
 class WaitingConversations(MemoryConversations):
-    """Makes every handler wait at random, at most *wait_s*."""
+    """Makes every handler wait at random, at most *wait_s*, and that of the chat *hanging* for ever."""
 
-    def __init__(self, wait_s: float) -> None:
+    def __init__(self, wait_s: float, hanging: ChatId | None) -> None:
         super().__init__()
         self._wait_s = wait_s
+        self._hanging = hanging
         self._chance = random.Random(4)
 
     async def load(self, chat: ChatId, limit: int) -> Conversation:
+        if chat == self._hanging:
+            await asyncio.Event().wait()
         if self._wait_s:
             await asyncio.sleep(self._chance.random() * self._wait_s)
         return await super().load(chat, limit)
@@ -62,13 +70,14 @@ class WaitingConversations(MemoryConversations):
 
 async def answer(run: Run, conversations: Conversations, store: DeliveryStore | None) -> dict[str, float]:
     """Let the customers write, and answer all of them."""
-    customers = Customers(run.n_messages, run.n_chats, run.per_s)
+    customers = Customers(run.n_messages, run.n_chats, run.per_s, without_first_chat=run.apart)
     bot = Bot(
         ConnectionManager(customers),
         flows=FlowRepository(MemoryFlowStore(flows()), run.chatbot_id),
         conversations=conversations,
         store=store,
         drain_s=DRAIN_S,
+        turn_timeout_s=TURN_TIMEOUT_S,
     )
     cpu_s = time.process_time()
     await bot.run()
@@ -78,7 +87,8 @@ async def answer(run: Run, conversations: Conversations, store: DeliveryStore | 
 async def measure(run: Run) -> dict[str, float]:
     """Run and measure, per message where that makes sense."""
     if run.store == "memory":
-        return await answer(run, WaitingConversations(run.wait_ms / 1000), None)
+        hanging = canonical(chat_id(0)) if run.hangs else None
+        return await answer(run, WaitingConversations(run.wait_ms / 1000, hanging), None)
     async with Database(run.dsn, min_size=1, max_size=1) as database:
         await migrate(database)
         await ensure_chatbot(database, run.chatbot_id)

@@ -1,7 +1,7 @@
 """Who is heard, and how often."""
 
 from collections import OrderedDict
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 
 from ..messages import ChatId, InboundMessage
 from ..rate_limit import RateLimiter
@@ -22,12 +22,12 @@ class Admission:
         self,
         texts: Texts,
         *,
-        blacklist: Collection[ChatId],
+        is_blacklisted: Callable[[ChatId], bool],
         rate_limiter: RateLimiter | None,
         memory_level: Callable[[], str],
     ) -> None:
         self._texts = texts
-        self._blacklist = blacklist
+        self._is_blacklisted = is_blacklisted
         self._rate_limiter = rate_limiter
         self._memory_level = memory_level
         self._judged: OrderedDict[str, float] = OrderedDict()
@@ -36,7 +36,7 @@ class Admission:
         """The reply that ends this message here, or None when it is admitted."""
         if message.from_me:
             return Reply.silence("own_message")
-        if message.chat in self._blacklist:
+        if self._is_blacklisted(message.chat):
             return Reply.silence("blacklist")
         if self._rate_limiter is not None and (wait_s := self._wait_s(message, self._rate_limiter)):
             # Told once per window: an answer to each refused message would double the flood.

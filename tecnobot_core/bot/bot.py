@@ -4,13 +4,24 @@ import asyncio
 import logging
 import time
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import AsyncExitStack
 
 from ..cache import HybridCache
 from ..completion import ChatModel
 from ..connection import ConnectionManager, ShowsTyping
-from ..delivery import Conversations, Delivery, DeliveryStatistics, DeliveryStore, MemoryConversations, MemoryDelivery
+from ..delivery import (
+    AddressBook,
+    Conversations,
+    Delivery,
+    DeliveryStatistics,
+    DeliveryStore,
+    MemoryDelivery,
+    Pacer,
+    Pacing,
+    TurnContext,
+    TurnPolicy,
+)
 from ..errors import LifecycleError
 from ..events import EventBus
 from ..flows import FlowRepository
@@ -21,6 +32,8 @@ from ..messages import ChatId, InboundMessage, MediaReference, OutboundMessage, 
 from ..rate_limit import RateLimiter
 from ..tasks import Tasks
 from .admission import Admission
+from .intake import Intake
+from .people import People
 from .pipeline import Pipeline
 from .texts import SPANISH, Texts
 from .thinking import Thinking
@@ -41,7 +54,17 @@ class Bot:
     closes *connection*, *memory* and the watching of *flows*; a database or a model's client is the caller's.
 
     *max_concurrent* chats are answered at once; a message is cancelled after *turn_timeout_s* and answered with
-    ``texts.apology``; at the end *drain_s* is given to what was accepted.
+    ``texts.apology``; at the end *drain_s* is given to what was accepted. *policy* says which messages are one turn;
+    after an outage a collapsed backlog is answered, or, with *apologises_for_delay*, gets ``texts.late`` instead. What
+    could not be sent for *outgoing_ttl_s* expires (None: never). *pacing* makes the bot write as slowly as a person.
+
+    While *store* takes no messages they stay in the transport. After *notice_after_s* each of their chats gets
+    ``texts.away`` once; with *answers_without_store* a message that a keyword flow answers is answered at once, and
+    then at most once: a kill in that moment loses it, and no history remembers it.
+
+    The last messages of active chats are kept in memory, up to *history_bytes*: then nobody else may write them (0:
+    read each time).
+    *addresses* knows which addresses are one person.
     """
 
     def __init__(
@@ -66,6 +89,14 @@ class Bot:
         turn_timeout_s: float = 60.0,
         drain_s: float = 2.0,
         max_text_chars: int = 4000,
+        policy: TurnPolicy | None = None,
+        apologises_for_delay: bool = False,
+        pacing: Pacing | None = None,
+        outgoing_ttl_s: float | None = 86_400.0,
+        notice_after_s: float = 10.0,
+        answers_without_store: bool = False,
+        addresses: AddressBook | None = None,
+        history_bytes: int = 4 * 1024 * 1024,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self.events = events or EventBus()
@@ -76,7 +107,8 @@ class Bot:
         self._texts = texts
         self._drain_s = drain_s
         self._window = window or HistoryWindow()
-        self._conversations = conversations or MemoryConversations()
+        self._people = People(conversations, addresses, history_bytes=history_bytes, blacklist=blacklist)
+        self._apologises_for_delay = apologises_for_delay
         self._typing = connection.transport if isinstance(connection.transport, ShowsTyping) else None
         self._tasks = Tasks("bot", on_failure=self.events.task_failed)
         self._apologised: OrderedDict[ChatId, str] = OrderedDict()  # the message that was apologised for
@@ -86,11 +118,11 @@ class Bot:
         self._pipeline = Pipeline(
             admission=Admission(
                 texts,
-                blacklist=blacklist,
+                is_blacklisted=self._people.is_blacklisted,
                 rate_limiter=rate_limiter,
                 memory_level=lambda: "normal" if memory is None else memory.level,
             ),
-            conversations=self._conversations,
+            conversations=self._people.conversations,
             texts=texts,
             flows=flows,
             thinking=None if model is None else Thinking(model, self._window, prompt=prompt, cache=cache),
@@ -101,15 +133,29 @@ class Bot:
             clock=clock,
         )
         self._delivery = Delivery(
-            store or MemoryDelivery(self._conversations),
+            store or MemoryDelivery(self._people.stored),
             handle=self._handle,
             fail=self._fail,
-            send=connection.send,
+            send=self._send,
             wait_ready=connection.wait_connected,
             events=self.events,
-            on_stood_down=self.stop,
+            on_stood_down=self._stand_down,
+            on_commit=self._people.note,
+            policy=policy,
+            pacer=None if pacing is None else Pacer(pacing),
+            show_typing=None if self._typing is None else self._typing.set_typing,
             max_concurrent=max_concurrent,
             turn_timeout_s=turn_timeout_s,
+            outgoing_ttl_s=outgoing_ttl_s,
+        )
+        self._intake = Intake(
+            connection,
+            self._journal,
+            notice=self._notice,
+            answer=self._answer_without_store if answers_without_store else lambda message: (),
+            events=self.events,
+            tasks=self._tasks,
+            notice_after_s=notice_after_s,
         )
 
     async def run(self) -> None:
@@ -124,6 +170,8 @@ class Bot:
             open_parts.push_async_callback(self.events.aclose)
             if self._memory is not None:
                 await open_parts.enter_async_context(self._memory)
+                if self._people.tail is not None:
+                    self._memory.register("history", self._people.tail.release)
                 if self._cache is not None:
                     self._memory.register("cache", self._cache.release)
             await open_parts.enter_async_context(self._tasks)
@@ -155,7 +203,7 @@ class Bot:
                 # Owned before connecting: who may not answer must not take the link from the one that may.
                 await open_parts.enter_async_context(self._delivery)
                 await open_parts.enter_async_context(self._connection)
-                await self._receive()
+                await self._intake.run()
         except TimeoutError:
             if not limit.expired():
                 raise
@@ -166,40 +214,69 @@ class Bot:
         return True
 
     async def send(self, chat: ChatId, text: str, *, key: str) -> bool:
-        """Say something first. The same *key* is said once; False when it was said before."""
+        """Say something first. The same *key* is said once; False when it was said before.
+
+        Here and below a phone number may be written in any of its forms.
+        """
         if not text.strip():
             raise ValueError("text is empty; write what to say")
+        chat = await self._people.canonical(chat)
         return await self._delivery.post(OutboundMessage(chat=chat, key=key, text=text))
 
     async def delete_chat(self, chat: ChatId) -> int:
         """Forget a person; return how many history rows that were."""
+        chat = await self._people.canonical(chat)
         self._apologised.pop(chat, None)
-        return await self._conversations.delete(chat)
+        return await self._people.delete(chat)
 
     async def export_chat(self, chat: ChatId) -> Mapping[str, object]:
         """Everything that is held about a person, in JSON types."""
-        return await self._conversations.export(chat)
+        return await self._people.export(await self._people.canonical(chat))
+
+    @property
+    def outage_s(self) -> float | None:
+        """For how long messages could not be journaled and wait in the transport; None when they can."""
+        return self._intake.outage_s
 
     def statistics(self) -> DeliveryStatistics:
         """What was accepted, handled and sent."""
         return self._delivery.statistics()
 
-    async def _receive(self) -> None:
-        while batch := await self._connection.receive():
-            await self._delivery.accept(batch)
-            await self._connection.acknowledge([message.id for message in batch])
+    async def _journal(self, batch: Sequence[InboundMessage]) -> None:
+        await self._delivery.accept(await self._people.resolve(batch, self._delivery.is_busy))
 
-    async def _handle(self, message: InboundMessage) -> Turn:
+    async def _send(self, message: OutboundMessage) -> None:
+        await self._connection.send(await self._people.addressed(message))
+
+    def _notice(self, message: InboundMessage) -> Sequence[OutboundMessage]:
+        if message.from_me or self._people.is_blacklisted(message.chat):
+            return ()
+        return (OutboundMessage(chat=message.chat, key=f"{message.id}/away", text=self._texts.away),)
+
+    def _answer_without_store(self, message: InboundMessage) -> Sequence[OutboundMessage]:
+        return self._pipeline.answer_from_flows(message)
+
+    def _stand_down(self) -> None:
+        self._people.clear()
+        self.stop()
+
+    async def _handle(self, context: TurnContext) -> Turn:
+        message = context.message
         if self._typing is None or message.from_me:
-            turn = await self._pipeline.answer(message)
+            turn = await self._answer(context)
         else:
             await self._show_typing(self._typing, message.chat, True)
             try:
-                turn = await self._pipeline.answer(message)
+                turn = await self._answer(context)
             finally:
                 await self._show_typing(self._typing, message.chat, False)
         self._apologised.pop(message.chat, None)
         return turn
+
+    async def _answer(self, context: TurnContext) -> Turn:
+        if context.earlier and self._apologises_for_delay and not context.message.from_me:
+            return self._pipeline.apologise_for_delay(context.message, context.earlier)
+        return await self._pipeline.answer(context.message, context.earlier)
 
     async def _show_typing(self, transport: ShowsTyping, chat: ChatId, typing: bool) -> None:
         """A sign that fails or hangs must cost no answer."""

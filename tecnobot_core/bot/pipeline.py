@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from typing import cast, get_args
 
@@ -10,7 +10,7 @@ from ..delivery import Conversations
 from ..errors import AudioError, CompletionError
 from ..flows import FlowEvent, FlowRepository
 from ..knowledge import Knowledge, Passage
-from ..messages import Conversation, InboundMessage, MediaReference, Turn
+from ..messages import ChatMessage, Conversation, InboundMessage, MediaReference, OutboundMessage, Turn
 from .admission import Admission
 from .cleaning import clean
 from .texts import Texts
@@ -50,8 +50,9 @@ class Pipeline:
         self._max_text_chars = max_text_chars
         self._clock = clock
 
-    async def answer(self, message: InboundMessage) -> Turn:
-        """Admit, understand, answer."""
+    async def answer(self, message: InboundMessage, earlier: Sequence[InboundMessage] = ()) -> Turn:
+        """Admit, understand, answer; *earlier* ones, which nobody answered, count as said before."""
+        before = self._rows(earlier)
         trace = Trace(self._clock)
         question = ""
         reply = self._admission.refuse(message)
@@ -59,8 +60,20 @@ class Pipeline:
         if reply is None:
             question, reply = await self._understand(message, trace)
         if reply is None:
-            reply = await self._answer(message, question, trace)
-        return build_turn(message, question, reply, tuple(trace.steps))
+            reply = await self._answer(message, question, before, trace)
+        return build_turn(message, question, reply, tuple(trace.steps), before=before)
+
+    def apologise_for_delay(self, message: InboundMessage, earlier: Sequence[InboundMessage]) -> Turn:
+        """One apology in the place of an answer to a backlog; what was asked is remembered."""
+        reply = Reply.text("late", self._texts.late)
+        return build_turn(message, self._words(message), reply, before=self._rows(earlier))
+
+    def answer_from_flows(self, message: InboundMessage) -> Sequence[OutboundMessage]:
+        """What a keyword alone says, without conversation or store; empty where none is meant."""
+        if message.kind != "text" or self._flows is None or self._admission.refuse(message) is not None:
+            return ()
+        match = self._flows.match(question) if (question := self._words(message)) else None
+        return () if match is None else build_turn(message, question, Reply.flow(match)).outgoing
 
     async def _understand(self, message: InboundMessage, trace: Trace) -> tuple[str, Reply | None]:
         """The text to answer, or the reply that ends it here."""
@@ -80,13 +93,23 @@ class Pipeline:
             return question, None
         return "", Reply.refusal("empty", self._texts.empty)
 
-    async def _answer(self, message: InboundMessage, question: str, trace: Trace) -> Reply:
+    def _words(self, message: InboundMessage) -> str:
+        return clean(message.text[: self._max_text_chars])
+
+    def _rows(self, messages: Sequence[InboundMessage]) -> tuple[ChatMessage, ...]:
+        """What was said in *messages*; the owner's own are the assistant's."""
+        rows = (ChatMessage("assistant" if m.from_me else "user", self._words(m)) for m in messages)
+        return tuple(row for row in rows if row.content)
+
+    async def _answer(
+        self, message: InboundMessage, question: str, before: tuple[ChatMessage, ...], trace: Trace
+    ) -> Reply:
         conversation = await self._conversations.load(message.chat, self._history_limit)
         trace.note("remember", f"{len(conversation.history)} messages")
         return (
             self._from_keyword(question, trace)
             or self._from_event(message, question, trace)
-            or await self._from_words(message, question, conversation, trace)
+            or await self._from_words(message, question, conversation, before, trace)
         )
 
     def _from_keyword(self, question: str, trace: Trace) -> Reply | None:
@@ -103,10 +126,15 @@ class Pipeline:
         return Reply.refusal("unsupported", self._texts.unsupported(message.kind))
 
     async def _from_words(
-        self, message: InboundMessage, question: str, conversation: Conversation, trace: Trace
+        self,
+        message: InboundMessage,
+        question: str,
+        conversation: Conversation,
+        before: tuple[ChatMessage, ...],
+        trace: Trace,
     ) -> Reply:
         """The model, else the knowledge, else that nothing was found; newcomers are welcomed before it."""
-        reply = await self._from_model(message, question, conversation, trace)
+        reply = await self._from_model(message, question, (*conversation.history, *before), trace)
         if reply is None and (passage := await self._from_knowledge(question, trace)) is not None:
             reply = Reply.text("knowledge", passage.text)
         if not conversation.history and (welcome := self._event("welcome", trace)) is not None:
@@ -114,13 +142,13 @@ class Pipeline:
         return reply or self._event("unknown", trace) or Reply.text("unknown", self._texts.unknown)
 
     async def _from_model(
-        self, message: InboundMessage, question: str, conversation: Conversation, trace: Trace
+        self, message: InboundMessage, question: str, history: tuple[ChatMessage, ...], trace: Trace
     ) -> Reply | None:
         if self._thinking is None:
             return None
         passages = () if self._knowledge is None else await self._knowledge.context(question)
         try:
-            text = await self._thinking.answer(message.chat, question, conversation.history, passages)
+            text = await self._thinking.answer(message.chat, question, history, passages)
         except CompletionError as error:
             logger.warning("no answer from the model (%s): %s", error.kind, error)
             trace.note("model", error.kind)

@@ -21,6 +21,8 @@ class Texts:
     apology: str
     empty: str
     busy: str
+    away: str
+    late: str
     wait: str
     second: str
     seconds: str
@@ -47,6 +49,8 @@ SPANISH = Texts(
     apology="Perdón, algo salió mal de mi lado. ¿Lo intentas otra vez en un momento?",
     empty="Tu mensaje me llegó sin texto. ¿Me lo escribes otra vez?",
     busy="Ahora mismo no puedo abrir archivos. ¿Me lo escribes con palabras, por favor?",
+    away="Me llegó tu mensaje y ahora mismo no puedo atenderlo. En cuanto pueda te respondo por aquí.",
+    late="Perdón por la demora, estuve fuera de servicio. ¿Sigues necesitando algo? Escríbeme y lo vemos.",
     wait="Vas más rápido que yo 😅 Espera {time} y seguimos.",
     second="1 segundo",
     seconds="{count} segundos",
@@ -71,6 +75,8 @@ ENGLISH = Texts(
     apology="Sorry, something went wrong on my side. Could you try again in a moment?",
     empty="Your message came without any text. Could you write it again?",
     busy="I can't open files right now. Could you put it in words, please?",
+    away="I got your message and can't take care of it right now. I will answer you here as soon as I can.",
+    late="Sorry for the wait, I was out of service. Do you still need something? Write to me and we will see to it.",
     wait="You are faster than I am 😅 Give me {time} and we go on.",
     second="1 second",
     seconds="{count} seconds",

@@ -61,11 +61,22 @@ class Trace:
         self._since = now
 
 
-def build_turn(message: InboundMessage, question: str, reply: Reply, trace: tuple[TraceStep, ...] = ()) -> Turn:
-    """The Turn that finishes *message* with *reply*. Outgoing keys follow from the message's id."""
+def build_turn(
+    message: InboundMessage,
+    question: str,
+    reply: Reply,
+    trace: tuple[TraceStep, ...] = (),
+    *,
+    before: tuple[ChatMessage, ...] = (),
+) -> Turn:
+    """The Turn that finishes *message* with *reply*. Outgoing keys follow from the message's id.
+
+    *before* are rows that a conversation gets ahead of a reply that it remembers.
+    """
     history: tuple[ChatMessage, ...] = ()
     if reply.remembered:
-        history = (ChatMessage("user", question), *(ChatMessage("assistant", said.text) for said in reply.says))
+        said = (ChatMessage("assistant", speech.text) for speech in reply.says)
+        history = (*before, ChatMessage("user", question), *said)
     return Turn(
         chat=message.chat,
         inbound=(message.id,),

@@ -4,11 +4,13 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 
-from ..messages import ChatId, InboundMessage
+from ..messages import ChatId
 from ..tasks import Tasks
+from .grouping import Arrived
 from .lanes import Lanes
+from .ports import Pending
 
-Load = Callable[[int, int], Awaitable[Sequence[tuple[int, InboundMessage]]]]
+Load = Callable[[int, int], Awaitable[Sequence[Pending]]]
 
 
 class Backlog:
@@ -19,17 +21,26 @@ class Backlog:
     that does not follow the last waits until those before it, which another process may have accepted, are loaded.
     """
 
-    def __init__(self, lanes: Lanes[ChatId, InboundMessage], load: Load, *, max_loaded: int, tasks: Tasks) -> None:
+    def __init__(
+        self,
+        lanes: Lanes[ChatId, Arrived],
+        load: Load,
+        *,
+        max_loaded: int,
+        tasks: Tasks,
+        clock: Callable[[], float],
+    ) -> None:
         if max_loaded < 1:
             raise ValueError(f"max_loaded must be at least 1, not {max_loaded}")
         self._lanes = lanes
         self._load = load
         self._max_loaded = max_loaded
         self._tasks = tasks
+        self._clock = clock
         self._loaded_seq = 0  # everything up to here has been in a lane
         self._left_behind = False  # something above it may be in the store only
         # What was accepted while a load was under way, and need not be read back when that reaches the end.
-        self._ahead: deque[tuple[int, InboundMessage]] = deque()
+        self._ahead: deque[Pending] = deque()
         self._unseen = False  # something else was, and may have come after the load began
         self._loading = False
         self._loaded = asyncio.Event()
@@ -44,18 +55,28 @@ class Backlog:
         """Load nothing more."""
         self._stopped = True
 
-    def add(self, seq: int, message: InboundMessage) -> None:
+    @property
+    def has_more(self) -> bool:
+        """Whether messages may wait in the store only."""
+        return self._left_behind
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether all that waits is in lanes, or as much as there is room for."""
+        return not self._left_behind or len(self._lanes) >= self._max_loaded // 2
+
+    def add(self, pending: Pending) -> None:
         """Take in a message that was accepted now."""
-        if seq <= self._loaded_seq:
+        if pending.seq <= self._loaded_seq:
             return  # loaded from the store before its acceptance was told
-        if not self._left_behind and seq == self._loaded_seq + 1 and len(self._lanes) < self._max_loaded:
-            self._put(seq, message)
+        if not self._left_behind and pending.seq == self._loaded_seq + 1 and len(self._lanes) < self._max_loaded:
+            self._put(pending)
             return
         self._left_behind = True
         if not self._loading:
             self.refill()
         elif len(self._ahead) < self._max_loaded // 4:
-            self._ahead.append((seq, message))
+            self._ahead.append(pending)
         else:
             self._unseen = True
 
@@ -80,24 +101,25 @@ class Backlog:
         limit = max(self._max_loaded - len(self._lanes), 1)
         try:
             found = await self._load(self._loaded_seq, limit)
-            for seq, message in found:
-                self._put(seq, message)
+            for pending in found:
+                self._put(pending)
             self._left_behind = len(found) == limit or not self._catch_up() or self._unseen
         finally:
             self._ahead.clear()
             self._loading = False
             self._loaded.set()
+        self._lanes.wake_all()  # a group that was not whole may be now
         self.refill()
 
     def _catch_up(self) -> bool:
         """Put what was accepted during a load behind it; False when something between is missing."""
-        for seq, message in self._ahead:
-            if seq > self._loaded_seq + 1:
+        for pending in self._ahead:
+            if pending.seq > self._loaded_seq + 1:
                 return False
-            if seq > self._loaded_seq:
-                self._put(seq, message)
+            if pending.seq > self._loaded_seq:
+                self._put(pending)
         return True
 
-    def _put(self, seq: int, message: InboundMessage) -> None:
-        self._loaded_seq = seq
-        self._lanes.put(message.chat, message)
+    def _put(self, pending: Pending) -> None:
+        self._loaded_seq = pending.seq
+        self._lanes.put(pending.message.chat, Arrived(pending.message, pending.group, self._clock()))

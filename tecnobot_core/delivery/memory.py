@@ -1,15 +1,16 @@
 """Inbox, outbox and conversations in memory: for tests, tools and bots that may forget."""
 
 import asyncio
+import time
 from collections import OrderedDict, deque
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import asdict, replace
 from itertools import count, islice
 from types import TracebackType
 from typing import Self
 
 from ..messages import ChatId, ChatMessage, Conversation, InboundMessage, OutboundMessage, Position, Turn
-from .ports import Conversations, OutboxEntry, Pending, SendState
+from .ports import OPEN_STATES, Conversations, Group, OutboxEntry, Pending, SendState
 
 MAX_PINNED = 3  # as many pinned rows as a window keeps by default
 
@@ -36,6 +37,14 @@ class MemoryConversations:
             self._chats[turn.chat] = (rows, turn.position)  # at the end: the most recent
         while len(self._chats) > self._max_chats:
             self._chats.popitem(last=False)
+
+    def merge(self, alias: ChatId, chat: ChatId) -> None:
+        """Make what is held of *alias* a part of *chat*, before its own rows; a position of its own stays."""
+        if alias not in self._chats:
+            return
+        rows, position = self._chats.pop(alias)
+        own, at = self._chats.pop(chat, ((), None))
+        self._chats[chat] = (deque((*rows, *own), maxlen=self._max_rows), at or position)
 
     async def delete(self, chat: ChatId) -> int:
         rows, _ = self._chats.pop(chat, ((), None))
@@ -65,8 +74,11 @@ class MemoryDelivery:
         max_pending: int = 10_000,
         max_pending_bytes: int = 8 * 1024 * 1024,
         max_remembered: int = 4_000,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._conversations = conversations
+        self._clock = clock
+        self._outbox: dict[int, tuple[OutboxEntry, float]] = {}  # with the time at which it was decided
         self._max_pending = max_pending
         self._max_pending_bytes = max_pending_bytes
         self._inbound_ids = _Recent(max_remembered)
@@ -95,6 +107,12 @@ class MemoryDelivery:
     async def pending(self, after: int, limit: int) -> Sequence[Pending]:
         return list(islice((pending for pending in self._pending.values() if pending.seq > after), limit))
 
+    async def record_groups(self, groups: Mapping[str, Sequence[str]]) -> None:
+        for group_id, ids in groups.items():
+            for id in ids:
+                if (pending := self._pending.get(id)) is not None and pending.group is None:
+                    self._pending[id] = replace(pending, group=Group(group_id, len(ids)))
+
     async def commit(self, turns: Sequence[Turn], *, taken: Collection[str] = ()) -> Sequence[OutboxEntry]:
         open_turns = [turn for turn in turns if any(id in self._pending for id in turn.inbound)]
         await self._conversations.record([turn for turn in open_turns if turn.outcome == "answered"])
@@ -108,11 +126,20 @@ class MemoryDelivery:
     async def post(self, messages: Sequence[OutboundMessage]) -> Sequence[OutboxEntry]:
         return self._entries(messages, ())
 
-    async def move(self, states: Mapping[int, SendState]) -> None:
-        """Nothing to do: an entry lives in the lane that sends it."""
+    async def move(self, states: Mapping[int, SendState], *, urgent: bool = True) -> None:
+        for id, state in states.items():
+            entry, decided_at = self._outbox.pop(id)
+            if state in OPEN_STATES:
+                self._outbox[id] = replace(entry, state=state), decided_at
 
-    async def unsent(self) -> Sequence[OutboxEntry]:
+    async def interrupted(self) -> Sequence[OutboxEntry]:
         return ()
+
+    async def unsent(self, after: int, limit: int) -> Sequence[OutboxEntry]:
+        now = self._clock()
+        waiting = sorted(id for id, (entry, _) in self._outbox.items() if entry.state == "waiting" and id > after)
+        found = (self._outbox[id] for id in waiting[:limit])
+        return [replace(entry, age_s=now - decided_at) for entry, decided_at in found]
 
     async def confirm(self) -> None:
         """Nobody else can own this process's memory."""
@@ -130,11 +157,14 @@ class MemoryDelivery:
         """Nothing to give back."""
 
     def _entries(self, messages: Sequence[OutboundMessage], taken: Collection[str]) -> list[OutboxEntry]:
-        return [
+        entries = [
             OutboxEntry(next(self._entry_ids), message, "taken" if message.key in taken else "waiting")
             for message in messages
             if self._outgoing_keys.add(message.key)
         ]
+        now = self._clock()
+        self._outbox.update((entry.id, (entry, now)) for entry in entries)
+        return entries
 
     def _full(self) -> bool:
         return len(self._pending) >= self._max_pending or self._pending_bytes >= self._max_pending_bytes

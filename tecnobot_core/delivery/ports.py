@@ -8,6 +8,15 @@ from typing import Literal, Protocol, Self
 from ..messages import ChatId, Conversation, InboundMessage, OutboundMessage, Turn
 
 SendState = Literal["waiting", "taken", "sent", "uncertain", "rejected", "expired"]
+OPEN_STATES: frozenset[SendState] = frozenset({"waiting", "taken"})
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Messages that are one turn: its id, and how many they are."""
+
+    id: str
+    size: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,24 +24,26 @@ class Pending:
     """An accepted message that is not done.
 
     ``seq`` counts what the chatbot has accepted, whichever process did: one by one, and whoever sees one sees all that
-    came before it.
+    came before it. ``group`` is what ``record_groups`` told of it; None when it may still be grouped.
     """
 
     seq: int
     message: InboundMessage
+    group: Group | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class OutboxEntry:
     """An outgoing message that is to be sent; ``id`` is the store's.
 
-    ``state`` is "waiting", or "taken" when it was marked as being sent. What an earlier process had taken and not
-    settled may or may not have arrived: the store hands it out once, as "uncertain".
+    ``id`` is above 0, and whoever sees an entry sees all with a lower one. ``state`` is "waiting", or "taken" when it
+    was marked as being sent. ``age_s`` is how long ago it was decided.
     """
 
     id: int
     message: OutboundMessage
     state: SendState
+    age_s: float = 0.0
 
 
 class Inbox(Protocol):
@@ -47,6 +58,10 @@ class Inbox(Protocol):
 
         Fewer only where there are no more. What cannot be read any more is left out and logged.
         """
+        ...
+
+    async def record_groups(self, groups: Mapping[str, Sequence[str]]) -> None:
+        """Record which messages are one turn: by its id, theirs. A message that has a group keeps it."""
         ...
 
     async def commit(self, turns: Sequence[Turn], *, taken: Collection[str] = ()) -> Sequence[OutboxEntry]:
@@ -65,12 +80,22 @@ class Outbox(Protocol):
         """Put messages that answer nobody into the outbox; known keys are left out."""
         ...
 
-    async def move(self, states: Mapping[int, SendState]) -> None:
-        """Record what becomes of entries, by their id."""
+    async def move(self, states: Mapping[int, SendState], *, urgent: bool = True) -> None:
+        """Record what becomes of entries, by their id; what is not *urgent* may wait a moment for another write."""
         ...
 
-    async def unsent(self) -> Sequence[OutboxEntry]:
-        """What an earlier process left, in order: "waiting", or "uncertain" and thereby ended."""
+    async def interrupted(self) -> Sequence[OutboxEntry]:
+        """What earlier processes were sending when they ended; it may or may not have arrived.
+
+        Handed out once, as "uncertain", and thereby ended.
+        """
+        ...
+
+    async def unsent(self, after: int, limit: int) -> Sequence[OutboxEntry]:
+        """The first *limit* entries that are "waiting", of those with an id above *after*, in order.
+
+        Fewer only where there are no more. What cannot be read any more is rejected and logged.
+        """
         ...
 
 

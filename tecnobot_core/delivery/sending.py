@@ -2,20 +2,21 @@
 
 import asyncio
 import logging
+import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Protocol
 
 from ..errors import LeaseLostError, TransportError
-from ..events import EventBus, MessageSent, SendRejected, SendUncertain
+from ..events import EventBus, MessageSent, SendExpired, SendRejected, SendUncertain
 from ..messages import ChatId, OutboundMessage
 from ..tasks import Tasks, is_being_cancelled
+from .clearance import Clearance, ShowTyping
 from .lanes import Lanes
+from .outgoing import Load, Outgoing, Queued
+from .pacing import Pacer
 from .ports import OutboxEntry, SendState
 
 logger = logging.getLogger(__name__)
-
-FIRST_RETRY_S = 0.1
-MAX_RETRY_S = 5.0
 
 
 class Counts(Protocol):
@@ -24,13 +25,25 @@ class Counts(Protocol):
     sent: int
     uncertain: int
     rejected: int
+    expired: int
+
+
+class Move(Protocol):
+    """Records states by the ids of entries; what is not urgent may wait a moment for another write."""
+
+    def __call__(self, states: Mapping[int, SendState], *, urgent: bool) -> Awaitable[object]: ...
 
 
 class Sender:
     """Sends entries through *send*, and records with *move* what becomes of each.
 
     An entry is marked as taken before it is sent, so that a process that comes after a kill knows which sends may have
-    happened. ``TransportError.sent`` decides after a failure: "no" is sent again, "maybe" is announced as uncertain.
+    happened. ``TransportError.sent`` decides after a failure: "no" is sent again, "maybe" is announced as uncertain; so
+    is a send that has not returned after *send_timeout_s*. "no" with ``retry_after_s`` halts everything for so long;
+    without, it delays its chat alone. What is older than *ttl_s* when it would be sent expires (None: never).
+
+    At most *max_loaded* entries wait in memory; those behind them are read with *load* (``Outbox.unsent``). When
+    *wait_ready* raises TransportError the link has failed for good, and what was not sent stays in the store.
     """
 
     def __init__(
@@ -38,27 +51,54 @@ class Sender:
         send: Callable[[OutboundMessage], Awaitable[None]],
         wait_ready: Callable[[], Awaitable[object]],
         *,
-        move: Callable[[Mapping[int, SendState]], Awaitable[None]],
+        move: Move,
+        load: Load,
         on_lease_lost: Callable[[], object],
         events: EventBus,
         counts: Counts,
         max_concurrent: int,
+        max_loaded: int,
+        ttl_s: float | None,
+        send_timeout_s: float,
+        pacer: Pacer | None,
         tasks: Tasks,
+        clock: Callable[[], float],
         sleep: Callable[[float], Awaitable[object]],
+        show_typing: ShowTyping | None = None,
+        random: Callable[[], float] = random.random,
     ) -> None:
         self._send = send
-        self._wait_ready = wait_ready
         self._move = move
         self._on_lease_lost = on_lease_lost
         self._events = events
         self._counts = counts
-        self._sleep = sleep
+        self._ttl_s = ttl_s
+        self._send_timeout_s = send_timeout_s
+        self._tasks = tasks
+        self._clock = clock
         self._stopped = False
-        self._lanes = Lanes[ChatId, OutboxEntry](self._dispatch, max_concurrent=max_concurrent, tasks=tasks)
+        self._clearance = Clearance(
+            wait_ready,
+            pacer=pacer,
+            show_typing=show_typing,
+            events=events,
+            tasks=tasks,
+            clock=clock,
+            sleep=sleep,
+            random=random,
+        )
+        self._lanes = Lanes[ChatId, Queued](
+            self._dispatch, max_concurrent=max_concurrent, tasks=tasks, take=self._count_ready
+        )
+        self._outgoing = Outgoing(self._lanes, load, max_loaded=max_loaded, tasks=tasks, clock=clock)
 
     def __len__(self) -> int:
-        """Entries that wait or are being sent."""
+        """Entries in memory that wait or are being sent."""
         return len(self._lanes)
+
+    def __contains__(self, chat: ChatId) -> bool:
+        """Whether something for *chat* waits in memory or is being sent."""
+        return chat in self._lanes
 
     def put(self, entries: Sequence[OutboxEntry]) -> None:
         """Queue *entries* behind the earlier ones of their chats; announce those whose sending nobody knows of."""
@@ -66,74 +106,154 @@ class Sender:
             if entry.state == "uncertain":
                 lost = TransportError("the process that was sending it ended", sent="maybe")
                 self._note_uncertain(entry.message, lost)
-            else:
-                self._lanes.put(entry.message.chat, entry)
+        self._outgoing.put([entry for entry in entries if entry.state != "uncertain"])
+
+    def look(self) -> None:
+        """Send what an earlier process left in the store."""
+        self._outgoing.look()
 
     def reserve(self, chat: ChatId) -> bool:
         """Whether the next entry of *chat* will be sent at once; if so, a place is kept for it until ``release``.
 
         Only then may it be marked as taken early: what is taken and waits would be uncertain after a kill.
         """
-        return self._lanes.hold(chat)
+        if self._stopped or self._clearance.is_paced or self._clearance.is_halted:
+            return False
+        return self._outgoing.hold(chat)
 
     def release(self, chat: ChatId) -> None:
         """Keep no place for *chat*: its entry was put, or will not come."""
-        self._lanes.release(chat)
+        self._outgoing.release(chat)
 
     def stop(self) -> None:
-        """Begin no more sends."""
+        """Begin no more sends; what waits stays in the store."""
         self._stopped = True
+        self._outgoing.stop()
+        self._lanes.wake_all()
 
     async def wait_idle(self) -> None:
-        """Return when nothing waits and nothing is being sent."""
-        await self._lanes.wait_idle()
+        """Return when nothing is being sent and nothing waits; once stopped, or without a link, not in the store."""
+        await self._outgoing.wait_idle()
 
-    async def _dispatch(self, entry: OutboxEntry) -> None:
+    def _count_ready(self, lane: Sequence[Queued]) -> int:
+        """How many of *lane* can be dealt with now, none or the first; the lane is woken when it may go."""
+        first = lane[0]
+        if self._stopped:
+            return 1
+        if first.waits:
+            return 0
+        if self._clearance.may_go(first) or self._is_expired(first):
+            return 1
+        first.waits = True
+        self._tasks.start(self._wait_and_wake(first), "wait_to_send")
+        return 0
+
+    async def _wait_and_wake(self, queued: Queued) -> None:
+        message = queued.entry.message
         try:
-            if entry.state == "waiting" and not self._stopped:
-                await self._move({entry.id: "taken"})
-            if not self._stopped:
-                await self._move({entry.id: await self._send_until_known(entry)})
+            await self._untake(queued)
+            await self._clearance.wait(queued)
         except LeaseLostError:
             self._on_lease_lost()
+        except TransportError as error:
+            self._give_up_link(error)
+        except (Exception, asyncio.CancelledError):
+            if is_being_cancelled():
+                raise
+            logger.exception("waiting to send to %s failed", message.chat)
+            self._clearance.put_off(queued)
+        queued.waits = False
+        self._lanes.wake(message.chat)
 
-    async def _send_until_known(self, entry: OutboxEntry) -> SendState:
-        message, delay_s = entry.message, FIRST_RETRY_S
-        while True:
-            try:
-                await self._try_to_send(message)
-            except TransportError as error:
-                if error.sent == "maybe":
-                    self._note_uncertain(message, error)
-                    return "uncertain"
-                if not error.retryable:
-                    self._counts.rejected += 1
-                    self._events.publish(SendRejected(message.chat, message.key, error))
-                    return "rejected"
-                # Not sent for sure, and perhaps not for a long time: a kill meanwhile must not make it uncertain.
-                await self._move({entry.id: "waiting"})
-                await self._sleep(error.retry_after_s or delay_s)
-                try:
-                    await self._wait_ready()
-                except TransportError:
-                    return "waiting"  # the link failed for good; whoever comes after sends it
-                await self._move({entry.id: "taken"})
-                delay_s = min(delay_s * 2, MAX_RETRY_S)
-                continue
-            self._counts.sent += 1
-            self._events.publish(MessageSent(message.chat, message.key))
-            return "sent"
+    def _give_up_link(self, error: TransportError) -> None:
+        if not self._stopped:
+            logger.warning("the link failed for good, what is not sent stays in the outbox: %s", error)
+            self.stop()
+
+    async def _dispatch(self, queued: Queued) -> bool:
+        stays = False
+        try:
+            stays = await self._try(queued)
+        except LeaseLostError:
+            self._on_lease_lost()
+        finally:
+            # Cancelled, the tasks are closed, and nothing more can be loaded.
+            if not stays and not is_being_cancelled():
+                self._outgoing.end(queued)
+        return stays
+
+    async def _try(self, queued: Queued) -> bool:
+        """Send *queued*, or do with it what else is due; whether it stays first in its lane."""
+        if self._stopped:
+            await self._untake(queued)
+            return False
+        if self._is_expired(queued):
+            message, age_s = queued.entry.message, self._clock() - queued.decided_at
+            self._counts.expired += 1
+            self._events.publish(SendExpired(message.chat, message.key, age_s))
+            return await self._end(queued, "expired")
+        if not queued.taken:
+            queued.taken = True
+            await self._move({queued.entry.id: "taken"}, urgent=True)
+            if self._stopped or self._clearance.is_halted or self._is_expired(queued):
+                return True  # writing may have taken long
+        try:
+            await self._try_to_send(queued.entry.message)
+        except TransportError as error:
+            return await self._fail(queued, error)
+        self._counts.sent += 1
+        self._events.publish(MessageSent(queued.entry.message.chat, queued.entry.message.key))
+        return await self._end(queued, "sent")
+
+    async def _fail(self, queued: Queued, error: TransportError) -> bool:
+        message = queued.entry.message
+        if error.sent == "maybe":
+            self._note_uncertain(message, error)
+            return await self._end(queued, "uncertain")
+        if error.retry_after_s:
+            self._clearance.halt(error.retry_after_s)
+        if not error.retryable:
+            self._counts.rejected += 1
+            self._events.publish(SendRejected(message.chat, message.key, error))
+            return await self._end(queued, "rejected")
+        queued.cleared = False
+        if not error.retry_after_s:
+            self._clearance.put_off(queued)
+        # Not sent for sure, and perhaps not for a long time: a kill meanwhile must not make it uncertain.
+        await self._untake(queued)
+        return True
 
     async def _try_to_send(self, message: OutboundMessage) -> None:
         try:
-            await self._send(message)
+            async with asyncio.timeout(self._send_timeout_s) as limit:
+                await self._send(message)
         except TransportError:
             raise
         except (Exception, asyncio.CancelledError) as error:
             if is_being_cancelled():
                 raise
+            if limit.expired():
+                late = f"sending took more than {self._send_timeout_s:g} s and was given up"
+                raise TransportError(late, reason="timeout", sent="maybe") from error
             logger.exception("sending a message to %s failed in a way that transports should not", message.chat)
             raise TransportError(f"the transport failed: {type(error).__name__}", sent="maybe") from error
+        finally:
+            self._clearance.note_sent(message.chat)
+
+    async def _untake(self, queued: Queued) -> None:
+        """Mark *queued* as waiting again, if it is marked as taken."""
+        if queued.taken:
+            queued.taken = False
+            await self._move({queued.entry.id: "waiting"}, urgent=True)
+
+    async def _end(self, queued: Queued, state: SendState) -> bool:
+        # Where nothing waits for it, "sent" may cost no commit of its own.
+        urgent = state != "sent" or not self._lanes.is_last(queued.entry.message.chat)
+        await self._move({queued.entry.id: state}, urgent=urgent)
+        return False
+
+    def _is_expired(self, queued: Queued) -> bool:
+        return self._ttl_s is not None and self._clock() - queued.decided_at > self._ttl_s
 
     def _note_uncertain(self, message: OutboundMessage, error: TransportError) -> None:
         self._counts.uncertain += 1

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from tecnobot_core.delivery import Conversations, DeliveryStore, MemoryConversations, MemoryDelivery
+from tecnobot_core.delivery import Conversations, DeliveryStore, Group, MemoryConversations, MemoryDelivery
 from tecnobot_core.messages import (
     ChatId,
     ChatMessage,
@@ -190,3 +190,23 @@ async def test_entries_come_in_the_order_of_their_turns(store: DeliveryStore) ->
     entries = await store.commit([turn(f"m{n}", says=(f"{n}-a", f"{n}-b")) for n in range(20)])
     assert [entry.message.text for entry in entries] == [f"{n}-{x}" for n in range(20) for x in "ab"]
     assert sorted(entry.id for entry in entries) == [entry.id for entry in entries]
+
+
+async def test_messages_that_were_recorded_as_a_group_come_back_as_one(store: DeliveryStore) -> None:
+    await store.accept([inbound("a"), inbound("b"), inbound("c")])
+    await store.record_groups({"a": ["a", "b"]})
+    await store.record_groups({"b": ["b", "c"]})  # b has a group and keeps it
+    groups = {pending.message.id: pending.group for pending in await store.pending(0, 9)}
+    assert groups == {"a": Group("a", 2), "b": Group("a", 2), "c": Group("b", 2)}
+
+
+async def test_what_waits_to_be_sent_is_read_in_pages_with_its_age(store: DeliveryStore) -> None:
+    posted = await store.post([OutboundMessage(chat=ANA, key=f"k{n}", text="hola") for n in range(5)])
+    await store.move({posted[1].id: "taken", posted[3].id: "expired"})
+    first, second = await store.unsent(0, 2)
+    assert [first.message.key, second.message.key] == ["k0", "k2"]
+    assert first.state == "waiting"
+    assert 0 <= first.age_s < 60
+    assert [entry.message.key for entry in await store.unsent(second.id, 9)] == ["k4"]
+    await store.move({posted[1].id: "waiting", posted[0].id: "sent"}, urgent=False)
+    assert [entry.message.key for entry in await store.unsent(0, 9)] == ["k1", "k2", "k4"]

@@ -11,6 +11,7 @@ from tecnobot_core import Bot, ConnectionManager, EventBus
 from tecnobot_core.adapters.postgres import Database, PostgresConversations, PostgresDelivery, ensure_chatbot, migrate
 from tecnobot_core.completion import Completion
 from tecnobot_core.connection import Lost, Opened, Sink
+from tecnobot_core.delivery import TurnPolicy
 from tecnobot_core.errors import TransportError
 from tecnobot_core.messages import ChatId, ChatMessage, InboundMessage, OutboundMessage
 from tecnobot_core.tasks import Tasks, stop_signals
@@ -91,6 +92,7 @@ async def main(dsn: str, path: str, seed: int) -> None:
             model=SlowModel(seed),
             conversations=PostgresConversations(database, "crash"),
             store=PostgresDelivery(database, "crash"),
+            policy=TurnPolicy(collapse_after_s=0),  # every message gets its own answer, however often it is killed
             events=events,
         )
         async with stop_signals(bot.stop):

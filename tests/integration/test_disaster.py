@@ -16,7 +16,7 @@ import pytest
 
 from tecnobot_core.adapters.embedded_postgres import EmbeddedPostgres
 from tecnobot_core.adapters.postgres import Database, PostgresConversations, PostgresDelivery, ensure_chatbot, migrate
-from tecnobot_core.delivery import Delivery
+from tecnobot_core.delivery import Delivery, TurnContext, TurnPolicy
 from tecnobot_core.events import EventBus
 from tecnobot_core.messages import ChatId, ChatMessage, InboundMessage, OutboundMessage, Turn
 from tecnobot_core.testing import FaultyProxy
@@ -203,12 +203,13 @@ class Shop:
             send=self._send,
             wait_ready=_ready,
             events=EventBus(),
+            policy=TurnPolicy(collapse_after_s=0),
             **options,  # type: ignore[arg-type]
         )
 
-    async def _echo(self, message: InboundMessage) -> Turn:
+    async def _echo(self, context: TurnContext) -> Turn:
         self.most_loaded = max(self.most_loaded, self.delivery.statistics().waiting)
-        return echo(message)
+        return echo(context.message)
 
     async def _send(self, message: OutboundMessage) -> None:
         self.sent[message.chat.reveal()].append(message.key)

@@ -55,10 +55,14 @@ async def test_what_was_being_sent_when_a_process_ended_is_uncertain_once(databa
         await first.commit([turn("a")], taken={"a/0"})
         await first.commit([turn("b")])
     async with PostgresDelivery(database, "shop") as second:
-        left = await second.unsent()
-        assert [(entry.message.key, entry.state) for entry in left] == [("a/0", "uncertain"), ("b/0", "waiting")]
+        assert [(e.message.key, e.state) for e in await second.interrupted()] == [("a/0", "uncertain")]
+        left = await second.unsent(0, 9)
+        assert [(entry.message.key, entry.state) for entry in left] == [("b/0", "waiting")]
+        assert 0 <= left[0].age_s < 60
     async with PostgresDelivery(database, "shop") as third:
-        assert [(entry.message.key, entry.state) for entry in await third.unsent()] == [("b/0", "waiting")]
+        assert list(await third.interrupted()) == []
+        assert [entry.message.key for entry in await third.unsent(0, 9)] == ["b/0"]
+        assert list(await third.unsent(left[0].id, 9)) == []
 
 
 async def test_a_turn_that_cannot_be_stored_sinks_alone(database: Database) -> None:
@@ -88,7 +92,7 @@ async def test_forgetting_a_person_reaches_what_waits(database: Database) -> Non
         assert [message["key"] for message in exported["unsent"]] == ["a/0"]  # type: ignore[attr-defined]
         assert await conversations.delete(ANA) == 2
         assert [pending.message.id for pending in await store.pending(0, 9)] == ["c"]
-        assert list(await store.unsent()) == []
+        assert list(await store.unsent(0, 9)) == []
         rest = await database.fetchval("SELECT count(*) FROM tecnobot.outbox WHERE body IS NOT NULL")
         assert rest == 0
 
@@ -122,7 +126,7 @@ async def test_numbers_come_without_a_gap_and_in_the_order_of_commits(database: 
         assert sorted(seqs) == list(range(4, 4 + 41))
         # Taken by one who has not committed: whoever sees a later number must see this one.
         async with database.transaction() as connection:
-            statement = "SELECT * FROM tecnobot.deliver('shop', 0, $1::text::jsonb, '[]', '[]', '[]')"
+            statement = "SELECT * FROM tecnobot.deliver('shop', 0, $1::text::jsonb, '[]', '[]', '[]', '[]')"
             slow = [{"id": "slow", "nonce": "n", "body": encode(inbound("slow"))}]
             await connection.fetch(statement, to_json(slow))
             later = asyncio.create_task(one.accept([inbound("later")]))
@@ -144,7 +148,7 @@ async def test_what_cannot_be_read_is_left_out_and_stops_nobody(
     async with PostgresDelivery(database, "shop") as store:
         for _ in range(2):
             assert [pending.message.id for pending in await store.pending(0, 1)] == ["c"]
-        assert [entry.message.key for entry in await store.unsent()] == ["e/0"]
+        assert [entry.message.key for entry in await store.unsent(0, 9)] == ["e/0"]
         assert await database.fetchval("SELECT state FROM tecnobot.outbox WHERE key = 'd/0'") == "rejected"
         assert await database.fetchval("SELECT count(*) FROM tecnobot.inbox") == 3
     assert sum("cannot be read" in record.message for record in caplog.records) == 3
@@ -192,7 +196,7 @@ async def test_what_is_old_and_done_is_forgotten_in_batches(database: Database) 
         assert await store.purge(60, batch=3) == 4 + 2
         # What waits keeps its key, and what is to be sent stays.
         assert await store.accept([inbound("m4"), inbound("m0")]) == [None, 6]
-        assert [entry.message.key for entry in await store.unsent()] == ["m2/0", "m3/0"]
+        assert [entry.message.key for entry in await store.unsent(0, 9)] == ["m2/0", "m3/0"]
 
 
 async def test_leaving_finishes_what_was_to_be_written(database: Database) -> None:

@@ -1,5 +1,6 @@
 """Everything that is kept in PostgreSQL: one pool, migrations, and one store for each port."""
 
+from .addresses import PostgresAliases as PostgresAliases
 from .chatbots import ensure_chatbot as ensure_chatbot
 from .conversations import PostgresConversations as PostgresConversations
 from .database import Database as Database

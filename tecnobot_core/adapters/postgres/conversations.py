@@ -6,12 +6,13 @@ from dataclasses import asdict
 import asyncpg
 
 from ...messages import ChatId, ChatMessage, Conversation, Position, ToolCall, Turn
-from .database import Database
+from .database import Connection, Database
 from .values import storable, to_json
 
 _MAX_PINNED = 3  # as many as a history window keeps by default
 
-# A chat without rows still gives one, for its position.
+# A chat without rows still gives one, for its position. A turn that began under an address which was linked since then
+# is answered in the chat of the person.
 _LOAD = """
 SELECT position.flow, position.step, position.version, position.variables,
        said.id, said.role, said.content, said.tool_calls, said.tool_call_id, said.pinned
@@ -28,56 +29,76 @@ LEFT JOIN LATERAL (
         ORDER BY id DESC LIMIT $4
     )
 ) AS said ON true
-WHERE chat.chatbot_id = $1 AND chat.phone_number = $2
+WHERE chat.chatbot_id = $1 AND chat.phone_number = coalesce(
+    (SELECT phone_number FROM tecnobot.chat_alias WHERE chatbot_id = $1 AND alias = $2), $2
+)
 ORDER BY said.id
 """
 
 # Of each chat one position comes in, the last; rows come in the order of their turns. Chats are written in one order by
 # everybody, so that two batches cannot wait for each other.
 _RECORD = """
-WITH turn AS (
-    SELECT * FROM unnest($2::text[], $3::text[], $4::text[], $5::bigint[], $6::text[])
-        AS turn (address, flow, step, version, variables)
+WITH given AS (
+    SELECT tecnobot.person($1, address) AS person, *
+    FROM unnest($2::text[], $3::text[], $4::text[], $5::bigint[], $6::text[]) WITH ORDINALITY
+        AS given (address, flow, step, version, variables, number)
+), turn AS (
+    SELECT DISTINCT ON (person) * FROM given ORDER BY person, number DESC
 ), written AS (
     INSERT INTO tecnobot.chat AS chat (chatbot_id, phone_number)
-    SELECT $1, address FROM turn ORDER BY address
+    SELECT $1, person FROM turn ORDER BY person
     ON CONFLICT (chatbot_id, phone_number) DO UPDATE SET last_seen = now()
-    RETURNING id AS chat_id, phone_number AS address
+    RETURNING id AS chat_id, phone_number AS person
 ), appended AS (
     INSERT INTO tecnobot.chat_history (chat_id, role, content, tool_calls, tool_call_id, pinned)
     SELECT chat_id, role, content, tool_calls::jsonb, tool_call_id, pinned
     FROM unnest($7::text[], $8::text[], $9::text[], $10::text[], $11::text[], $12::boolean[]) WITH ORDINALITY
         AS said (address, role, content, tool_calls, tool_call_id, pinned, number)
-    JOIN written USING (address)
-    ORDER BY number
+    JOIN given USING (address) JOIN written USING (person)
+    ORDER BY said.number
 ), ended AS (
     DELETE FROM tecnobot.conversation
-    USING written JOIN turn USING (address)
+    USING written JOIN turn USING (person)
     WHERE conversation.chat_id = written.chat_id AND turn.flow IS NULL
 )
 INSERT INTO tecnobot.conversation (chat_id, flow, step, version, variables)
-SELECT chat_id, flow, step, version, variables::jsonb FROM turn JOIN written USING (address) WHERE flow IS NOT NULL
+SELECT chat_id, flow, step, version, variables::jsonb FROM turn JOIN written USING (person) WHERE flow IS NOT NULL
 ON CONFLICT (chat_id) DO UPDATE SET
     flow = excluded.flow, step = excluded.step, version = excluded.version, variables = excluded.variables
 """
 
+_PERSON = "SELECT tecnobot.person($1, $2)"
+
 # The count sees the rows as they were before the statement; the chat takes them along. Keys of the outbox stay: they
 # say nothing of a person, and must not be sent twice.
 _DELETE = """
-WITH gone AS (
+WITH forgotten AS (
+    DELETE FROM tecnobot.chat_alias WHERE chatbot_id = $1 AND phone_number = $2 RETURNING alias
+), address AS (
+    SELECT $2 AS address UNION SELECT alias FROM forgotten
+), gone AS (
     DELETE FROM tecnobot.chat WHERE chatbot_id = $1 AND phone_number = $2 RETURNING id
 ), unanswered AS (
-    DELETE FROM tecnobot.inbox WHERE chatbot_id = $1 AND body ->> 'chat' = $2
+    DELETE FROM tecnobot.inbox WHERE chatbot_id = $1 AND body ->> 'chat' IN (SELECT address FROM address)
 ), unsent AS (
     UPDATE tecnobot.outbox SET state = 'expired', body = NULL, changed_at = now()
-    WHERE chatbot_id = $1 AND state IN ('waiting', 'taken') AND body ->> 'chat' = $2
+    WHERE chatbot_id = $1 AND body IS NOT NULL AND state IN ('waiting', 'taken')
+        AND body ->> 'chat' IN (SELECT address FROM address)
 )
 SELECT count(*) FROM tecnobot.chat_history WHERE chat_id = (SELECT id FROM gone)
 """
 
 _EXPORT = """
+WITH person AS (
+    SELECT coalesce((SELECT phone_number FROM tecnobot.chat_alias WHERE chatbot_id = $1 AND alias = $2), $2) AS address
+), kept AS (
+    SELECT alias, seen_at FROM tecnobot.chat_alias WHERE chatbot_id = $1 AND phone_number = (SELECT address FROM person)
+), address AS (
+    SELECT address FROM person UNION SELECT alias FROM kept
+)
 SELECT jsonb_build_object(
-    'chat', phone_number,
+    'chat', person.address,
+    'aliases', (SELECT coalesce(jsonb_agg(alias ORDER BY seen_at NULLS FIRST, alias), '[]') FROM kept),
     'first_seen', first_seen,
     'last_seen', last_seen,
     'position', (
@@ -90,13 +111,15 @@ SELECT jsonb_build_object(
     ),
     'unanswered', (
         SELECT coalesce(jsonb_agg(body ORDER BY seq), '[]')
-        FROM tecnobot.inbox WHERE inbox.chatbot_id = $1 AND body ->> 'chat' = $2
+        FROM tecnobot.inbox WHERE inbox.chatbot_id = $1 AND body ->> 'chat' IN (SELECT address FROM address)
     ),
     'unsent', (
         SELECT coalesce(jsonb_agg(body ORDER BY outbox.id), '[]') FROM tecnobot.outbox
-        WHERE outbox.chatbot_id = $1 AND state IN ('waiting', 'taken') AND body ->> 'chat' = $2
+        WHERE outbox.chatbot_id = $1 AND body IS NOT NULL AND state IN ('waiting', 'taken')
+            AND body ->> 'chat' IN (SELECT address FROM address)
     )
-) FROM tecnobot.chat WHERE chatbot_id = $1 AND phone_number = $2
+) FROM person LEFT JOIN tecnobot.chat ON chatbot_id = $1 AND phone_number = person.address
+WHERE chat.id IS NOT NULL OR EXISTS (SELECT FROM kept)
 """
 
 
@@ -128,11 +151,17 @@ class PostgresConversations:
 
     async def delete(self, chat: ChatId) -> int:
         """Forget *chat*, also what waits to be answered or sent; returns how many rows of history it had."""
-        count: int = await self._database.fetchval(_DELETE, self._chatbot_id, _address(chat))
-        return count
+
+        async def work(connection: Connection) -> int:
+            # Asked first: it waits for a link that is being made, and the next statement sees what that has moved.
+            person = await connection.fetchval(_PERSON, self._chatbot_id, _address(chat))
+            count: int = await connection.fetchval(_DELETE, self._chatbot_id, person)
+            return count
+
+        return await self._database.transact(work)
 
     async def export(self, chat: ChatId) -> Mapping[str, object]:
-        """Everything held about *chat*: when it was first and last seen, position, and history, oldest first."""
+        """Everything held about *chat*: aliases, first and last seen, position, and history, oldest first."""
         found: Mapping[str, object] | None = await self._database.fetchval(
             _EXPORT, self._chatbot_id, _address(chat), idempotent=True
         )
@@ -145,7 +174,10 @@ def _address(chat: ChatId) -> str:
 
 def _positions(turns: Sequence[Turn]) -> list[list[object]]:
     """Columns: address, flow, step, version, variables; one row for each chat."""
-    last = {_address(turn.chat): turn.position for turn in turns}
+    last: dict[str, Position | None] = {}
+    for turn in turns:
+        last.pop(_address(turn.chat), None)  # two addresses of one person: whichever comes last decides
+        last[_address(turn.chat)] = turn.position
     rows: list[tuple[object, ...]] = [
         (address, storable(at.flow), storable(at.step), at.version, to_json(dict(at.variables)))
         if at is not None

@@ -9,7 +9,7 @@ from itertools import count
 from types import TracebackType
 from typing import Any, Self
 
-from ...delivery.ports import OutboxEntry, Pending, SendState
+from ...delivery.ports import Group, OutboxEntry, Pending, SendState
 from ...errors import LeaseLostError, LifecycleError, StoreError
 from ...messages import InboundMessage, OutboundMessage, Turn
 from ...tasks import Tasks
@@ -20,11 +20,19 @@ from .values import storable, to_json
 
 logger = logging.getLogger(__package__)
 
-_DELIVER = "SELECT * FROM tecnobot.deliver($1, $2, $3::text::jsonb, $4::text::jsonb, $5::text::jsonb, $6::text::jsonb)"
-_PENDING = "SELECT seq, body FROM tecnobot.inbox WHERE chatbot_id = $1 AND seq > $2 ORDER BY seq LIMIT $3"
+_PARTS = ("accepted", "grouped", "turns", "posted", "moved")  # of a call, in the order of its parameters
+_DELIVER = f"""
+SELECT * FROM tecnobot.deliver($1, $2, {", ".join(f"${number}::text::jsonb" for number in range(3, 3 + len(_PARTS)))})
+"""
+_PENDING = """
+SELECT seq, body, turn_id, turn_size FROM tecnobot.inbox WHERE chatbot_id = $1 AND seq > $2 ORDER BY seq LIMIT $3
+"""
+_INTERRUPTED = """
+SELECT id, body FROM tecnobot.outbox WHERE chatbot_id = $1 AND body IS NOT NULL AND state = 'taken' ORDER BY id
+"""
 _UNSENT = """
-SELECT id, body, state FROM tecnobot.outbox
-WHERE chatbot_id = $1 AND state IN ('waiting', 'taken') ORDER BY id
+SELECT id, body, extract(epoch FROM now() - decided_at)::float AS age_s FROM tecnobot.outbox
+WHERE chatbot_id = $1 AND body IS NOT NULL AND state = 'waiting' AND id > $2 ORDER BY id LIMIT $3
 """
 _TAKE_LEASE = "SELECT tecnobot.take_lease($1, $2)"
 _CONFIRM = """
@@ -58,6 +66,7 @@ class _Write:
 
     nonce: str
     accepted: Sequence[dict[str, Any]] = ()
+    grouped: Sequence[dict[str, Any]] = ()
     turns: Sequence[dict[str, Any]] = ()
     posted: Sequence[dict[str, Any]] = ()
     moved: Sequence[dict[str, Any]] = ()
@@ -65,7 +74,7 @@ class _Write:
     @property
     def needs_lease(self) -> bool:
         """Whether only the owner may store it."""
-        return bool(self.turns or self.posted or self.moved)
+        return bool(self.grouped or self.turns or self.posted or self.moved)
 
 
 class PostgresDelivery:
@@ -120,7 +129,6 @@ class PostgresDelivery:
         return self._writer.commits
 
     async def __aenter__(self) -> Self:
-        # Taken twice when the first answer was lost, it is still taken.
         self._epoch = await self._database.fetchval(_TAKE_LEASE, self._chatbot_id, self._owner, idempotent=True)
         await self._look()
         return self
@@ -156,6 +164,13 @@ class PostgresDelivery:
             after = rows[-1]["seq"]
         return found
 
+    async def record_groups(self, groups: Mapping[str, Sequence[str]]) -> None:
+        grouped = [
+            {"turn_id": storable(id), "message_ids": [storable(member) for member in members]}
+            for id, members in groups.items()
+        ]
+        await self._submit(self._nonce(), grouped=grouped)
+
     async def commit(self, turns: Sequence[Turn], *, taken: Collection[str] = ()) -> Sequence[OutboxEntry]:
         nonce = self._nonce()
         rows = await self._submit(nonce, turns=[_turn(turn, nonce, taken) for turn in turns])
@@ -167,24 +182,27 @@ class PostgresDelivery:
         posted = [{"key": storable(m.key), "nonce": nonce, "body": encode(m)} for m in messages]
         return _entries(await self._submit(nonce, posted=posted), messages, ())
 
-    async def move(self, states: Mapping[int, SendState]) -> None:
-        await self._submit(self._nonce(), moved=[{"id": id, "state": state} for id, state in states.items()])
+    async def move(self, states: Mapping[int, SendState], *, urgent: bool = True) -> None:
+        moved = [{"id": id, "state": state} for id, state in states.items()]
+        await self._submit(self._nonce(), urgent=urgent, moved=moved)
 
-    async def unsent(self) -> Sequence[OutboxEntry]:
-        rows = await self._database.fetch(_UNSENT, self._chatbot_id, idempotent=True)
-        states: dict[int, SendState] = {row["id"]: "uncertain" for row in rows if row["state"] == "taken"}
-        left: list[OutboxEntry] = []
-        for row in rows:
-            try:
-                message = decode_outbound(row["body"])
-            except _UNREADABLE:
-                logger.exception("entry %d of the outbox cannot be read and is not sent", row["id"])
-                states.setdefault(row["id"], "rejected")
-                continue
-            left.append(OutboxEntry(row["id"], message, states.get(row["id"], "waiting")))
-        if states:
-            await self.move(states)
-        return left
+    async def interrupted(self) -> Sequence[OutboxEntry]:
+        rows = await self._database.fetch(_INTERRUPTED, self._chatbot_id, idempotent=True)
+        entries = await self._readable(rows, "uncertain")
+        if entries:
+            await self.move({entry.id: "uncertain" for entry in entries})
+        return entries
+
+    async def unsent(self, after: int, limit: int) -> Sequence[OutboxEntry]:
+        found: list[OutboxEntry] = []
+        while len(found) < limit:
+            wanted = limit - len(found)
+            rows = await self._database.fetch(_UNSENT, self._chatbot_id, after, wanted, idempotent=True)
+            found.extend(await self._readable(rows, "waiting"))
+            if len(rows) < wanted:
+                break
+            after = rows[-1]["id"]
+        return found
 
     async def confirm(self) -> None:
         await self._look()
@@ -225,12 +243,27 @@ class PostgresDelivery:
 
     def _pending(self, row: Any) -> Pending | None:
         try:
-            return Pending(row["seq"], decode_inbound(row["body"]))
+            group = None if row["turn_id"] is None else Group(row["turn_id"], row["turn_size"])
+            return Pending(row["seq"], decode_inbound(row["body"]), group)
         except _UNREADABLE:
             if row["seq"] not in self._unreadable:
                 self._unreadable.add(row["seq"])
                 logger.exception("message %d of the inbox cannot be read; it stays there unanswered", row["seq"])
             return None
+
+    async def _readable(self, rows: Sequence[Any], state: SendState) -> list[OutboxEntry]:
+        """What *rows* hold; those that another version wrote in a way of its own are rejected."""
+        entries: list[OutboxEntry] = []
+        unreadable: dict[int, SendState] = {}
+        for row in rows:
+            try:
+                entries.append(OutboxEntry(row["id"], decode_outbound(row["body"]), state, row.get("age_s", 0.0)))
+            except _UNREADABLE:
+                logger.exception("entry %d of the outbox cannot be read and is not sent", row["id"])
+                unreadable[row["id"]] = "rejected"
+        if unreadable:
+            await self.move(unreadable)
+        return entries
 
     def _lost(self) -> LeaseLostError:
         return LeaseLostError(f"another process owns chatbot {self._chatbot_id} now")
@@ -238,10 +271,12 @@ class PostgresDelivery:
     def _nonce(self) -> str:
         return f"{self._owner}-{next(self._calls)}"
 
-    async def _submit(self, nonce: str, **rows: Sequence[dict[str, Any]]) -> Sequence[Mapping[str, Any]]:
+    async def _submit(
+        self, nonce: str, *, urgent: bool = True, **rows: Sequence[dict[str, Any]]
+    ) -> Sequence[Mapping[str, Any]]:
         if self._epoch is None:
             raise LifecycleError("this store is not entered; use it inside 'async with'")
-        return await self._writer.submit(_Write(nonce, **rows))
+        return await self._writer.submit(_Write(nonce, **rows), urgent=urgent)
 
     async def _write(self, writes: Sequence[_Write]) -> Sequence[Sequence[Mapping[str, Any]] | StoreError]:
         try:
@@ -256,8 +291,7 @@ class PostgresDelivery:
         return [self._lost() if write.needs_lease else next(answers) for write in writes]
 
     async def _deliver(self, writes: Sequence[_Write]) -> Sequence[Sequence[Mapping[str, Any]]]:
-        columns = ("accepted", "turns", "posted", "moved")
-        given = [to_json([row for write in writes for row in getattr(write, column)]) for column in columns]
+        given = [to_json([row for write in writes for row in getattr(write, part)]) for part in _PARTS]
         found = await self._database.fetch(_DELIVER, self._chatbot_id, self._epoch, *given, idempotent=True)
         answers: dict[str, list[Any]] = {write.nonce: [] for write in writes}
         for row in found:

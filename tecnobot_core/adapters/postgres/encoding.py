@@ -9,8 +9,9 @@ from ...messages import ChatId, InboundMessage, MediaReference, OutboundMessage
 
 
 def encode(message: InboundMessage | OutboundMessage) -> dict[str, Any]:
-    """*message* in JSON types. What has its default is left out."""
+    """*message* in JSON types. What has its default is left out, and aliases, which are settled before."""
     fields = {name: value for name, value in asdict(message).items() if not _is_default(value)}
+    fields.pop("aliases", None)
     fields["chat"] = message.chat.reveal()
     if message.media is not None:
         fields["media"] = {**fields["media"], "key": b64encode(message.media.key).decode("ascii")}

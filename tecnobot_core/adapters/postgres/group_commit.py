@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, TypeAlias, TypeVar
 
 from ...errors import StoreError
-from ...tasks import Tasks
+from ...tasks import Tasks, wait_or_sleep
 
 logger = logging.getLogger(__package__)
 
@@ -29,7 +29,7 @@ class GroupCommit(Generic[R, A]):
     never be stored is halved until the request that spoils it is alone, and only that one fails.
 
     Without a window a commit begins at once. It waits *window_s* for company; where that is 0, it waits *busy_window_s*
-    while more than *busy_rate_per_s* requests come.
+    while more than *busy_rate_per_s* requests come. What is not urgent waits for what is, up to *patient_s*.
     """
 
     def __init__(
@@ -41,6 +41,7 @@ class GroupCommit(Generic[R, A]):
         window_s: float = 0.0,
         busy_rate_per_s: float = 300.0,
         busy_window_s: float = 0.010,
+        patient_s: float = 0.050,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
     ) -> None:
@@ -51,8 +52,10 @@ class GroupCommit(Generic[R, A]):
         self._window_s = window_s
         self._busy_rate_per_s = busy_rate_per_s
         self._busy_window_s = busy_window_s
+        self._patient_s = patient_s
         self._clock = clock
         self._sleep = sleep
+        self._urgent = asyncio.Event()
         self._waiting: deque[_Waiting[R, A]] = deque()
         self._batch: Sequence[_Waiting[R, A]] = ()
         self._running = False
@@ -60,7 +63,7 @@ class GroupCommit(Generic[R, A]):
         self._counted = 0
         self._counting_since = clock()
 
-    async def submit(self, request: R) -> A:
+    async def submit(self, request: R, *, urgent: bool = True) -> A:
         """The answer to *request*, once it is committed. Raises StoreError when it can never be.
 
         Whoever is cancelled while waiting takes nothing back. When the tasks are closed first, what still waits gets a
@@ -69,6 +72,8 @@ class GroupCommit(Generic[R, A]):
         if not self._running:
             self._tasks.start(self._run(), "commit")
             self._running = True
+        if urgent:
+            self._urgent.set()
         answer: asyncio.Future[A] = asyncio.get_running_loop().create_future()
         self._waiting.append((request, answer))
         self._counted += 1
@@ -77,10 +82,14 @@ class GroupCommit(Generic[R, A]):
     async def _run(self) -> None:
         try:
             while self._waiting:
+                if not self._urgent.is_set():
+                    await wait_or_sleep(self._urgent, self._patient_s, sleep=self._sleep)
                 # Even without a window: what was submitted in the same pass of the loop goes together.
                 await self._sleep(self._next_window_s())
                 n = min(len(self._waiting), self._max_batch)
                 self._batch = [self._waiting.popleft() for _ in range(n)]
+                if not self._waiting:
+                    self._urgent.clear()
                 await self._store(self._batch)
         finally:
             self._running = False

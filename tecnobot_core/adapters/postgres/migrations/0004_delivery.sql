@@ -29,6 +29,9 @@ CREATE TABLE tecnobot.inbox (
     body jsonb NOT NULL,
     -- The call that accepted it, so that a call that is repeated after a lost answer finds its rows.
     nonce text NOT NULL,
+    -- The turn that it is a part of, with how many others, once that is decided.
+    turn_id text,
+    turn_size integer,
     PRIMARY KEY (chatbot_id, message_id)
 );
 
@@ -43,7 +46,7 @@ CREATE TABLE tecnobot.inbox_end (
 ) WITH (fillfactor = 50);
 
 -- waiting: to be sent; taken: being sent; the others are ends. What ended stays for a while without its body: its key
--- must not be said twice.
+-- must not be said twice. Half of each page is left free, for the changes of state that every row goes through.
 CREATE TABLE tecnobot.outbox (
     chatbot_id text NOT NULL REFERENCES tecnobot.chatbot ON DELETE CASCADE,
     id bigint GENERATED ALWAYS AS IDENTITY,
@@ -51,12 +54,14 @@ CREATE TABLE tecnobot.outbox (
     body jsonb,
     state text NOT NULL CHECK (state IN ('waiting', 'taken', 'sent', 'uncertain', 'rejected', 'expired')),
     nonce text NOT NULL,
+    decided_at timestamptz NOT NULL DEFAULT now(),
     changed_at timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (chatbot_id, id)
-);
+) WITH (fillfactor = 60);
 
 CREATE UNIQUE INDEX outbox_key ON tecnobot.outbox (chatbot_id, key);
-CREATE INDEX outbox_open ON tecnobot.outbox (chatbot_id, id) WHERE state IN ('waiting', 'taken');
+-- What is open has a body. Not by its state: then no change of that could stay on its page.
+CREATE INDEX outbox_open ON tecnobot.outbox (chatbot_id, id) WHERE body IS NOT NULL;
 CREATE INDEX outbox_age ON tecnobot.outbox USING brin (changed_at);
 
 ALTER TABLE tecnobot.lease ENABLE ROW LEVEL SECURITY;
@@ -75,7 +80,10 @@ DECLARE
 BEGIN
     PERFORM pg_advisory_xact_lock(tecnobot.lease_lock(wanted_chatbot));
     INSERT INTO tecnobot.lease AS lease (chatbot_id, epoch, owner) VALUES (wanted_chatbot, 1, wanted_owner)
-    ON CONFLICT (chatbot_id) DO UPDATE SET epoch = lease.epoch + 1, owner = excluded.owner, taken_at = now()
+    ON CONFLICT (chatbot_id) DO UPDATE SET
+        -- Not again for a call that is repeated after a lost answer.
+        epoch = CASE WHEN lease.owner = excluded.owner THEN lease.epoch ELSE lease.epoch + 1 END,
+        owner = excluded.owner, taken_at = now()
     RETURNING epoch INTO taken;
     RETURN taken;
 END
@@ -84,7 +92,7 @@ $$;
 -- Everything that one batch writes, in one round trip and one transaction. Repeating a call changes nothing and gives
 -- the same answer. Raises TB001 when held_epoch is not the newest and there is more to write than accepted messages.
 CREATE FUNCTION tecnobot.deliver(
-    wanted_chatbot text, held_epoch bigint, accepted jsonb, turns jsonb, posted jsonb, moved jsonb
+    wanted_chatbot text, held_epoch bigint, accepted jsonb, grouped jsonb, turns jsonb, posted jsonb, moved jsonb
 ) RETURNS TABLE (kind text, nonce text, id bigint, key text) LANGUAGE plpgsql AS $$
 #variable_conflict use_column
 BEGIN
@@ -116,12 +124,19 @@ BEGIN
             ORDER BY inbox.seq;
     END IF;
 
-    IF jsonb_array_length(turns) + jsonb_array_length(posted) + jsonb_array_length(moved) = 0 THEN
+    IF jsonb_array_length(grouped) + jsonb_array_length(turns) + jsonb_array_length(posted)
+            + jsonb_array_length(moved) = 0 THEN
         RETURN;
     END IF;
     PERFORM pg_advisory_xact_lock_shared(tecnobot.lease_lock(wanted_chatbot));
     IF NOT EXISTS (SELECT FROM tecnobot.lease WHERE chatbot_id = wanted_chatbot AND epoch = held_epoch) THEN
         RAISE EXCEPTION 'another process owns chatbot %', wanted_chatbot USING ERRCODE = 'TB001';
+    END IF;
+
+    IF jsonb_array_length(grouped) > 0 THEN
+        UPDATE tecnobot.inbox SET turn_id = item ->> 'turn_id', turn_size = jsonb_array_length(item -> 'message_ids')
+        FROM jsonb_array_elements(grouped) AS item, jsonb_array_elements_text(item -> 'message_ids') AS member (id)
+        WHERE inbox.chatbot_id = wanted_chatbot AND inbox.message_id = member.id AND inbox.turn_id IS NULL;
     END IF;
 
     IF jsonb_array_length(turns) > 0 THEN
@@ -168,22 +183,25 @@ BEGIN
         WHERE inbox.chatbot_id = wanted_chatbot AND inbox.message_id = inbound.message_id
         RETURNING given.number
     ), turn AS (
-        SELECT item, number, item ->> 'address' AS address FROM given WHERE number IN (SELECT number FROM done)
+        SELECT item, number, tecnobot.person(wanted_chatbot, item ->> 'address') AS address
+        FROM given WHERE number IN (SELECT number FROM done)
+    ), recorded AS (
+        SELECT * FROM turn WHERE (item ->> 'recorded')::boolean
     ), written AS (
         INSERT INTO tecnobot.chat AS chat (chatbot_id, phone_number)
-        SELECT DISTINCT wanted_chatbot, address FROM turn WHERE (item ->> 'recorded')::boolean ORDER BY address
+        SELECT DISTINCT wanted_chatbot, address FROM recorded ORDER BY address
         ON CONFLICT (chatbot_id, phone_number) DO UPDATE SET last_seen = now()
         RETURNING id AS chat_id, phone_number AS address
     ), appended AS (
         INSERT INTO tecnobot.chat_history (chat_id, role, content, tool_calls, tool_call_id, pinned)
         SELECT chat_id, said ->> 'role', said ->> 'content', nullif(said -> 'tool_calls', '[]'),
                said ->> 'tool_call_id', (said ->> 'pinned')::boolean
-        FROM turn JOIN written USING (address),
+        FROM recorded JOIN written USING (address),
              jsonb_array_elements(item -> 'history') WITH ORDINALITY AS row (said, place)
         ORDER BY number, place
     ), standing AS (
         SELECT DISTINCT ON (chat_id) chat_id, item -> 'position' AS position
-        FROM turn JOIN written USING (address) ORDER BY chat_id, number DESC
+        FROM recorded JOIN written USING (address) ORDER BY chat_id, number DESC
     ), ended AS (
         DELETE FROM tecnobot.conversation USING standing
         WHERE conversation.chat_id = standing.chat_id AND jsonb_typeof(position) = 'null'

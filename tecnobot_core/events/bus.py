@@ -1,208 +1,22 @@
-"""What happened, as frozen values, and the bus that tells those who asked."""
+"""Tells events to those who asked."""
 
 import asyncio
 import inspect
 import logging
-import re
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, TypeVar, overload
 
-from .messages import ChatId, Turn
-from .tasks import Tasks, is_being_cancelled
-
-logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Event:
-    """Base of all events. Past tense: an event is a fact, not a request."""
-
-
-@dataclass(frozen=True, slots=True)
-class MessageAccepted(Event):
-    """An inbound message was journaled and will be handled."""
-
-    chat: ChatId
-    message_id: str
-
-
-@dataclass(frozen=True, slots=True)
-class DuplicateIgnored(Event):
-    """An inbound message came again with an id that was accepted before."""
-
-    chat: ChatId
-    message_id: str
-
-
-@dataclass(frozen=True, slots=True)
-class TurnCommitted(Event):
-    """A turn and all its effects were stored; its messages are on their way."""
-
-    turn: Turn
-    took_s: float
-
-
-@dataclass(frozen=True, slots=True)
-class TurnFailed(Event):
-    """Handling a message raised; the chat goes on with its next message."""
-
-    chat: ChatId
-    message_id: str
-    error: Exception
-
-
-@dataclass(frozen=True, slots=True)
-class StoodDown(Event):
-    """Another process has become the owner of the chatbot; this one handles and sends nothing more."""
-
-
-@dataclass(frozen=True, slots=True)
-class MessageSent(Event):
-    """The transport took an outgoing message."""
-
-    chat: ChatId
-    key: str
-
-
-@dataclass(frozen=True, slots=True)
-class SendUncertain(Event):
-    """The link broke while a message was being sent; it may or may not have arrived, and is not sent again."""
-
-    chat: ChatId
-    key: str
-    error: Exception
-
-
-@dataclass(frozen=True, slots=True)
-class SendRejected(Event):
-    """A message can never be sent."""
-
-    chat: ChatId
-    key: str
-    error: Exception
-
-
-@dataclass(frozen=True, slots=True)
-class Connecting(Event):
-    """A connection attempt began; *attempt* counts failures since the last stable connection."""
-
-    attempt: int
-
-
-@dataclass(frozen=True, slots=True)
-class Connected(Event):
-    """The transport is up, after *downtime_s* without it."""
-
-    downtime_s: float
-
-
-@dataclass(frozen=True, slots=True)
-class Disconnected(Event):
-    """The transport went down after it was up."""
-
-    reason: str
-    will_reconnect: bool
-
-
-@dataclass(frozen=True, slots=True)
-class ReconnectScheduled(Event):
-    """The next attempt comes in *delay_s*."""
-
-    attempt: int
-    delay_s: float
-
-
-@dataclass(frozen=True, slots=True)
-class HeartbeatMissed(Event):
-    """The link did not answer in time."""
-
-    missed: int
-
-
-@dataclass(frozen=True, slots=True)
-class ConnectionFailed(Event):
-    """The connection will not be tried again without somebody's help."""
-
-    reason: str
-    detail: str
-
-
-@dataclass(frozen=True, slots=True)
-class ConnectionClosed(Event):
-    """The connection was closed on purpose, or its input ended."""
-
-
-@dataclass(frozen=True, slots=True)
-class MemoryPressureChanged(Event):
-    """Memory use crossed a threshold; *level* is "normal", "warning" or "critical"."""
-
-    level: str
-    used_bytes: int
-    limit_bytes: int
-
-
-@dataclass(frozen=True, slots=True)
-class MemoryWarningBegan(MemoryPressureChanged):
-    """The level is "warning" now; parts give memory back."""
-
-
-@dataclass(frozen=True, slots=True)
-class MemoryCriticalBegan(MemoryPressureChanged):
-    """The level is "critical" now; attachments are refused."""
-
-
-@dataclass(frozen=True, slots=True)
-class MemoryNormalBegan(MemoryPressureChanged):
-    """The level is "normal" again."""
-
-
-@dataclass(frozen=True, slots=True)
-class FlowsLoaded(Event):
-    """The flows of a chatbot were read; broken ones were left out and logged."""
-
-    chatbot_id: str
-    flows: int
-    broken: int
-
-
-@dataclass(frozen=True, slots=True)
-class DatabaseAcquireSlow(Event):
-    """Somebody had to wait *waited_s* for a connection to the database, and may have gone without."""
-
-    waited_s: float
-
-
-@dataclass(frozen=True, slots=True)
-class BackgroundTaskFailed(Event):
-    """A background task raised."""
-
-    name: str
-    error: BaseException
-
+from ..tasks import Tasks, is_being_cancelled
+from .kinds import BackgroundTaskFailed, Event
+from .names import all_kinds, kind_named, snake_name
+
+logger = logging.getLogger(__package__)
 
 E = TypeVar("E", bound=Event)
 Handler = Callable[[E], Awaitable[None] | None]
 H = TypeVar("H", bound=Callable[..., Any])
-
-
-def snake_name(kind: type[Event]) -> str:
-    """``MemoryPressureChanged`` is "memory_pressure_changed"."""
-    return re.sub(r"(?<!^)(?=[A-Z])", "_", kind.__name__).lower()
-
-
-def _all_kinds(kind: type[Event] = Event) -> Iterator[type[Event]]:
-    yield kind
-    for child in kind.__subclasses__():
-        yield from _all_kinds(child)
-
-
-def _kind_named(name: str, kinds: Mapping[str, type[Event]]) -> type[Event]:
-    try:
-        return kinds[name]
-    except KeyError:
-        raise ValueError(f"there is no event {name!r}; there are: {', '.join(sorted(kinds))}") from None
 
 
 @dataclass(slots=True)
@@ -245,7 +59,7 @@ class EventBus:
 
         Without a handler it is a decorator. A class also hears its subclasses; ``Event`` hears everything.
         """
-        wanted = _kind_named(kind, {snake_name(k): k for k in _all_kinds()}) if isinstance(kind, str) else kind
+        wanted = kind_named(kind, {snake_name(k): k for k in all_kinds()}) if isinstance(kind, str) else kind
 
         def subscribe(function: Any) -> Any:
             self._subscriptions.append(_Subscription(wanted, function))
@@ -256,7 +70,7 @@ class EventBus:
 
     def off(self, kind: type[Event] | str, handler: Callable[..., Any]) -> None:
         """Stop calling *handler* for *kind*; what waits for it is dropped. Unknown handlers are ignored."""
-        wanted = _kind_named(kind, {snake_name(k): k for k in _all_kinds()}) if isinstance(kind, str) else kind
+        wanted = kind_named(kind, {snake_name(k): k for k in all_kinds()}) if isinstance(kind, str) else kind
         for subscription in self._subscriptions:
             if subscription.kind is wanted and subscription.handler == handler:
                 self._subscriptions.remove(subscription)
@@ -350,9 +164,9 @@ class Observable:
 
     def on(self, name: str, handler: Any = None) -> Any:
         """Call *handler*, plain or async, on the event *name* of this part; a decorator without a handler."""
-        kind = _kind_named(name, self.event_names)
+        kind = kind_named(name, self.event_names)
         return self.events.on(kind) if handler is None else self.events.on(kind, handler)
 
     def off(self, name: str, handler: Callable[..., Any]) -> None:
         """Stop calling *handler* for the event *name*."""
-        self.events.off(_kind_named(name, self.event_names), handler)
+        self.events.off(kind_named(name, self.event_names), handler)

@@ -1,0 +1,86 @@
+"""Whom the bot talks with: one address each, and what was said, the last of it in memory."""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
+
+from ..delivery import AddressBook, Conversations, HistoryTail, MemoryConversations
+from ..delivery.addresses import canonical
+from ..errors import StoreError, TransportError
+from ..messages import ChatId, InboundMessage, OutboundMessage, Turn
+
+
+class People:
+    """Joins the addresses of a person with the conversation that was had under any of them.
+
+    *history_bytes* of what was said last are kept in memory, unless all of it is.
+    """
+
+    def __init__(
+        self,
+        conversations: Conversations | None,
+        addresses: AddressBook | None,
+        *,
+        history_bytes: int,
+        blacklist: Collection[ChatId],
+    ) -> None:
+        self._addresses = addresses or AddressBook()
+        self._blacklist = frozenset(canonical(chat) for chat in blacklist)
+        self.stored = conversations or MemoryConversations()
+        self.tail: HistoryTail | None = None
+        if history_bytes and not isinstance(self.stored, MemoryConversations):
+            self.tail = HistoryTail(self.stored, max_bytes=history_bytes)
+
+    @property
+    def conversations(self) -> Conversations:
+        """What to read conversations from."""
+        return self.stored if self.tail is None else self.tail
+
+    def is_blacklisted(self, chat: ChatId) -> bool:
+        """Whether the person with the address *chat*, in any form, is not to be heard."""
+        return canonical(chat) in self._blacklist
+
+    def note(self, turn: Turn) -> None:
+        """*turn* was committed."""
+        if self.tail is not None:
+            self.tail.note(turn)
+
+    def clear(self) -> None:
+        """Another process writes the conversations now."""
+        if self.tail is not None:
+            self.tail.clear()
+
+    async def resolve(
+        self, messages: Sequence[InboundMessage], is_busy: Callable[[ChatId], bool]
+    ) -> Sequence[InboundMessage]:
+        """*messages* with one address for each person; see AddressBook."""
+        return await self._addresses.resolve(messages, is_busy, self._link)
+
+    async def canonical(self, chat: ChatId) -> ChatId:
+        """The one address of whom the application calls *chat*."""
+        return await self._addresses.canonical(chat)
+
+    async def addressed(self, message: OutboundMessage) -> OutboundMessage:
+        """*message* to where the person can be reached. Raises TransportError, "not sent", when that cannot be read."""
+        try:
+            address = await self._addresses.dial(message.chat)
+        except StoreError as error:
+            raise TransportError(f"it is not known where {message.chat} can be reached: {error}") from error
+        return message if address == message.chat else replace(message, chat=address)
+
+    async def delete(self, chat: ChatId) -> int:
+        """Forget the person with the canonical address *chat*; return how many rows of history that were."""
+        deleted = await self.conversations.delete(chat)
+        await self._addresses.forget(chat)
+        return deleted
+
+    async def export(self, chat: ChatId) -> Mapping[str, object]:
+        """What is held of the person with the canonical address *chat*."""
+        return await self.conversations.export(chat)
+
+    def _link(self, alias: ChatId, chat: ChatId) -> None:
+        """What is held of *alias* in memory is *chat*'s from now on; the store has joined its own."""
+        if self.tail is not None:
+            self.tail.forget(alias)
+            self.tail.forget(chat)
+        elif isinstance(self.stored, MemoryConversations):
+            self.stored.merge(alias, chat)

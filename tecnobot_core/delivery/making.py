@@ -1,0 +1,66 @@
+"""From a message to its Turn, whatever its handler does."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Protocol
+
+from ..events import EventBus, TurnFailed
+from ..messages import InboundMessage, Turn
+from ..tasks import is_being_cancelled
+from .context import TurnContext
+from .patience import Patience
+
+logger = logging.getLogger(__name__)
+
+
+class Counts(Protocol):
+    """Where failures are counted."""
+
+    failed: int
+
+
+class TurnMaker:
+    """Asks *handle* for a Turn, for at most *timeout_s*; when it raises, *fail* makes one."""
+
+    def __init__(
+        self,
+        handle: Callable[[TurnContext], Awaitable[Turn]],
+        fail: Callable[[InboundMessage, Exception], Turn],
+        *,
+        patience: Patience,
+        events: EventBus,
+        counts: Counts,
+        timeout_s: float,
+    ) -> None:
+        self._handle = handle
+        self._fail = fail
+        self._patience = patience
+        self._events = events
+        self._counts = counts
+        self._timeout_s = timeout_s
+
+    async def make(self, context: TurnContext) -> Turn:
+        """The Turn of *context*; made again while the store, from which a handler reads, fails for a while."""
+        message = context.message
+        try:
+            turn = await self._patience.run(lambda: self._handle_in_time(context))
+            if message.id not in turn.inbound:
+                raise ValueError(f"the turn of message {message.id} must name it in inbound")
+        except (Exception, asyncio.CancelledError) as error:
+            if is_being_cancelled():
+                raise
+            # A CancelledError here comes from something that the handler awaited, and ends nothing else.
+            return self.failed(message, error if isinstance(error, Exception) else RuntimeError("cancelled inside"))
+        return turn
+
+    def failed(self, message: InboundMessage, error: Exception) -> Turn:
+        """The Turn that says that answering *message* failed with *error*."""
+        self._counts.failed += 1
+        logger.error("handling a message of %s failed", message.chat, exc_info=error)
+        self._events.publish(TurnFailed(message.chat, message.id, error))
+        return self._fail(message, error)
+
+    async def _handle_in_time(self, context: TurnContext) -> Turn:
+        async with asyncio.timeout(self._timeout_s):
+            return await self._handle(context)

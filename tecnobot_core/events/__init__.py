@@ -1,0 +1,33 @@
+"""What happened, as frozen values, and the bus that tells those who asked."""
+
+from .bus import EventBus as EventBus
+from .bus import Handler as Handler
+from .bus import Observable as Observable
+from .kinds import BackgroundTaskFailed as BackgroundTaskFailed
+from .kinds import Connected as Connected
+from .kinds import Connecting as Connecting
+from .kinds import ConnectionClosed as ConnectionClosed
+from .kinds import ConnectionFailed as ConnectionFailed
+from .kinds import DatabaseAcquireSlow as DatabaseAcquireSlow
+from .kinds import Disconnected as Disconnected
+from .kinds import DuplicateIgnored as DuplicateIgnored
+from .kinds import Event as Event
+from .kinds import FlowsLoaded as FlowsLoaded
+from .kinds import HeartbeatMissed as HeartbeatMissed
+from .kinds import IntakeHeld as IntakeHeld
+from .kinds import IntakeResumed as IntakeResumed
+from .kinds import MemoryCriticalBegan as MemoryCriticalBegan
+from .kinds import MemoryNormalBegan as MemoryNormalBegan
+from .kinds import MemoryPressureChanged as MemoryPressureChanged
+from .kinds import MemoryWarningBegan as MemoryWarningBegan
+from .kinds import MessageAccepted as MessageAccepted
+from .kinds import MessageSent as MessageSent
+from .kinds import ReconnectScheduled as ReconnectScheduled
+from .kinds import SendExpired as SendExpired
+from .kinds import SendingHalted as SendingHalted
+from .kinds import SendRejected as SendRejected
+from .kinds import SendUncertain as SendUncertain
+from .kinds import StoodDown as StoodDown
+from .kinds import TurnCommitted as TurnCommitted
+from .kinds import TurnFailed as TurnFailed
+from .names import snake_name as snake_name
