@@ -1,13 +1,19 @@
-"""The bot that is killed: ``python -m tests.crash.bot DSN SOCKET SEED``."""
+"""The bot that is killed: ``python -m tests.crash.bot DATABASE SOCKET SEED CHATBOT``.
+
+DATABASE is an address, or the folder of a private server.
+"""
 
 import asyncio
 import json
 import random
 import sys
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 from tecnobot_core import Bot, ConnectionManager, EventBus
+from tecnobot_core.adapters.embedded_postgres import EmbeddedPostgres
 from tecnobot_core.adapters.postgres import Database, PostgresConversations, PostgresDelivery, ensure_chatbot, migrate
 from tecnobot_core.completion import Completion
 from tecnobot_core.connection import Lost, Opened, Sink
@@ -82,16 +88,25 @@ class SlowModel:
         return Completion(f"answer to {messages[-1].content}", "slow")
 
 
-async def main(dsn: str, path: str, seed: int) -> None:
+@asynccontextmanager
+async def address_of(database: str) -> AsyncIterator[str]:
+    if "://" in database:
+        yield database
+        return
+    async with EmbeddedPostgres(Path(database)) as server:
+        yield server.dsn
+
+
+async def main(where: str, path: str, seed: int, chatbot: str) -> None:
     transport, events = SocketTransport(path), EventBus()
-    async with Database(dsn, max_size=6) as database:  # two bots at once fit into the small server
+    async with address_of(where) as dsn, Database(dsn) as database:
         await migrate(database)
-        await ensure_chatbot(database, "crash")
+        await ensure_chatbot(database, chatbot)
         bot = Bot(
             ConnectionManager(transport, base_delay_s=0.05, events=events),
             model=SlowModel(seed),
-            conversations=PostgresConversations(database, "crash"),
-            store=PostgresDelivery(database, "crash"),
+            conversations=PostgresConversations(database, chatbot),
+            store=PostgresDelivery(database, chatbot),
             policy=TurnPolicy(collapse_after_s=0),  # every message gets its own answer, however often it is killed
             events=events,
         )
@@ -100,4 +115,4 @@ async def main(dsn: str, path: str, seed: int) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1], sys.argv[2], int(sys.argv[3])))
+    asyncio.run(main(sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4]))

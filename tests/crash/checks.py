@@ -16,11 +16,16 @@ MAX_SENDING = 64  # what a Bot sends at once
 
 
 @asynccontextmanager
-async def bot_process(dsn: str, phones: Phones, seed: int) -> AsyncIterator[asyncio.subprocess.Process]:
-    """The bot, connected; killed at the end if it still runs."""
+async def bot_process(
+    database: str | Path, phones: Phones, seed: int, chatbot: str = "crash", log: int | None = None
+) -> AsyncIterator[asyncio.subprocess.Process]:
+    """The bot, connected; killed at the end if it still runs.
+
+    *database* is an address or a private server's folder; *log* is an open file for what it says, by its number.
+    """
     connections = phones.connections
-    command = (sys.executable, "-m", "tests.crash.bot", dsn, str(phones.path), str(seed))
-    bot = await asyncio.create_subprocess_exec(*command, cwd=ROOT)
+    command = (sys.executable, "-m", "tests.crash.bot", str(database), str(phones.path), str(seed), chatbot)
+    bot = await asyncio.create_subprocess_exec(*command, cwd=ROOT, stderr=log)
     try:
         async with asyncio.timeout(60):
             while phones.connections == connections:
@@ -59,22 +64,26 @@ async def finishes(bot: asyncio.subprocess.Process, phones: Phones, dsn: str, ti
 
 
 async def is_settled(dsn: str) -> bool:
-    """Whether nothing waits in the database."""
-    connection = await asyncpg.connect(dsn)
+    """Whether nothing waits in the database; no while that cannot be asked."""
     try:
-        open_rows = await connection.fetchval(
-            "SELECT (SELECT count(*) FROM tecnobot.inbox)"
-            " + (SELECT count(*) FROM tecnobot.outbox WHERE state IN ('waiting', 'taken'))"
-        )
-        return bool(open_rows == 0)
-    finally:
-        await connection.close()
+        connection = await asyncpg.connect(dsn)
+        try:
+            open_rows = await connection.fetchval(
+                "SELECT (SELECT count(*) FROM tecnobot.inbox)"
+                " + (SELECT count(*) FROM tecnobot.outbox WHERE state IN ('waiting', 'taken'))"
+            )
+        finally:
+            await connection.close()
+    except (OSError, asyncpg.PostgresConnectionError, asyncpg.OperatorInterventionError):
+        return False
+    return bool(open_rows == 0)
 
 
-async def histories(connection: "asyncpg.Connection[asyncpg.Record]") -> dict[str, list[str]]:
+async def histories(connection: "asyncpg.Connection[asyncpg.Record]", chatbot: str) -> dict[str, list[str]]:
     rows = await connection.fetch(
         "SELECT phone_number, content FROM tecnobot.chat_history AS said JOIN tecnobot.chat ON chat.id = chat_id"
-        " ORDER BY said.id"
+        " WHERE chatbot_id = $1 ORDER BY said.id",
+        chatbot,
     )
     found: defaultdict[str, list[str]] = defaultdict(list)
     for row in rows:
@@ -82,7 +91,9 @@ async def histories(connection: "asyncpg.Connection[asyncpg.Record]") -> dict[st
     return dict(found)
 
 
-async def everything_agrees(dsn: str, phones: Phones, messages: list[tuple[str, str]], cuts: int) -> None:
+async def everything_agrees(
+    dsn: str, phones: Phones, messages: list[tuple[str, str]], cuts: int, chatbot: str = "crash"
+) -> None:
     """Inbox, outbox, history and phones tell the same story, after *cuts* moments in which sends may have been lost."""
     by_chat: defaultdict[str, list[str]] = defaultdict(list)
     for chat, id in messages:
@@ -95,9 +106,10 @@ async def everything_agrees(dsn: str, phones: Phones, messages: list[tuple[str, 
     connection = await asyncpg.connect(dsn)
     try:
         expected = {chat: [t for id in ids for t in (f"¿{id}?", f"answer to ¿{id}?")] for chat, ids in by_chat.items()}
-        assert await histories(connection) == expected, "a turn was lost, done twice or out of order"
-        assert await connection.fetchval("SELECT count(*) FROM tecnobot.inbox") == 0
-        states = {row["key"]: row["state"] for row in await connection.fetch("SELECT key, state FROM tecnobot.outbox")}
+        assert await histories(connection, chatbot) == expected, "a turn was lost, done twice or out of order"
+        assert await connection.fetchval("SELECT count(*) FROM tecnobot.inbox WHERE chatbot_id = $1", chatbot) == 0
+        entries = await connection.fetch("SELECT key, state FROM tecnobot.outbox WHERE chatbot_id = $1", chatbot)
+        states = {entry["key"]: entry["state"] for entry in entries}
         assert set(states) == {f"{id}/0" for _, id in messages}
         assert set(states.values()) <= {"sent", "uncertain"}
         uncertain = {key for key, state in states.items() if state == "uncertain"}

@@ -8,6 +8,7 @@ from .options import PORT, USER
 
 try:
     import asyncpg
+    from asyncpg.exceptions import InternalClientError
 except ModuleNotFoundError as error:
     raise MissingDependencyError("asyncpg", extra="embedded") from error
 
@@ -17,7 +18,7 @@ _CONNECT_TIMEOUT_S = 5.0
 
 _NOT_NOW = (asyncpg.PostgresConnectionError, asyncpg.OperatorInterventionError, asyncpg.InvalidCatalogNameError)
 
-DatabaseError = asyncpg.PostgresError
+DatabaseError = (asyncpg.PostgresError, asyncpg.InterfaceError, InternalClientError)
 
 
 def dsn(sockets: Path, database: str = DATABASE) -> str:
@@ -39,7 +40,10 @@ async def lets_in(url: str) -> bool:
 
 async def ensure_database(sockets: Path) -> None:
     """Give the database that initdb made its name; another one would cost 7 MB, and time."""
-    connection = await asyncpg.connect(dsn(sockets, "template1"), timeout=_CONNECT_TIMEOUT_S)
+    try:
+        connection = await asyncpg.connect(dsn(sockets, "template1"), timeout=_CONNECT_TIMEOUT_S)
+    except asyncpg.TooManyConnectionsError:
+        return  # bots that waited for a server were faster; what they are connected to has its name
     try:
         if not await connection.fetchval("SELECT true FROM pg_database WHERE datname = $1", DATABASE):
             await connection.execute(f"ALTER DATABASE postgres RENAME TO {DATABASE}")

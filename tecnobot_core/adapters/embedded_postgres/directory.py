@@ -92,6 +92,16 @@ class PrivateDirectory:
             return None
         return lock
 
+    def is_served(self, identity: Identity) -> bool:
+        """Whether a server lives; yes where that cannot be seen, as while the disk is away or read-only."""
+        try:
+            lock = self.try_lock(identity)
+        except OSError:
+            return True
+        if lock is not None:
+            lock.close()
+        return lock is None
+
     def open_log(self, identity: Identity) -> BinaryIO:
         """The log, to be appended to; one that has grown beyond 1 MiB becomes ``server.log.1`` first."""
         with suppress(FileNotFoundError):
@@ -101,10 +111,13 @@ class PrivateDirectory:
 
     def data_version(self) -> int | None:
         """The major version of PostgreSQL that made the database; None before there is one."""
+        file = self.data / "PG_VERSION"
         try:
-            return int((self.data / "PG_VERSION").read_text().split(".")[0])
+            return int(file.read_text().split(".")[0])
         except FileNotFoundError:
             return None
+        except ValueError:
+            raise ConfigurationError(f"{file} names no version, so {self.data} is no database; restore it") from None
 
     @contextmanager
     def new_data(self, identity: Identity) -> Iterator[Path]:

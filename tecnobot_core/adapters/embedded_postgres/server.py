@@ -1,36 +1,29 @@
-"""A PostgreSQL server that belongs to one bot, and lives and ends with it."""
+"""A PostgreSQL server that belongs to one bot or a few, and lives and ends with them."""
 
 import asyncio
-import os
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from ...errors import ConfigurationError, LifecycleError, StoreError
-from .connecting import DatabaseError, dsn, ensure_database, lets_in
-from .directory import Identity, PrivateDirectory
+from ...tasks import Tasks
+from .connecting import DatabaseError
+from .directory import PrivateDirectory
+from .keeping import Keeper
+from .opening import Opener, Server
 from .options import check_options
-from .process import stop
-from .programs import find_programs, installed_programs, programs_for_all
-from .starting import POLL_S, Start
-
-
-@dataclass(frozen=True, slots=True)
-class _Server:
-    dsn: str
-    pid: int
-    owner: bool
 
 
 class EmbeddedPostgres:
     """A private PostgreSQL with its database in *directory*, reached through a Unix socket there and no network.
 
-    The first to open a directory starts the server and owns it; later ones attach, and lose it when the owner leaves.
-    On Linux the server also stops when its owner is killed, or when the thread that opened it ends: open it in the
-    main thread. What it acknowledged is on the disk.
+    The first to open a directory starts the server and owns it; later ones attach. A server that has ended, whatever
+    ended it, is started again as long as one of them is open: when the owner leaves, one that stays becomes the owner,
+    after a second or so in which nobody can connect. On Linux the server also stops when its owner is killed, or when
+    the thread that opened it ends: open it in the main thread. What it acknowledged is on the disk.
 
     *directory* is created, belongs to the server's user and is closed to others; folders above it stay as they are.
     Root's server runs as the owner of the database that is there, else as ``postgres`` or ``nobody``. The programs come
@@ -48,14 +41,18 @@ class EmbeddedPostgres:
         bin_dir: Path | None = None,
         options: Mapping[str, str] | None = None,
         start_timeout_s: float = 60,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
     ) -> None:
         self._directory = PrivateDirectory(directory)
         self._bin_dir = bin_dir
         self._options = dict(options or {})
         check_options(self._options)
         self._start_timeout_s = start_timeout_s
+        self._clock = clock
+        self._sleep = sleep
         self._resources = AsyncExitStack()
-        self._server: _Server | None = None
+        self._server: Server | None = None
 
     @property
     def dsn(self) -> str:
@@ -64,21 +61,26 @@ class EmbeddedPostgres:
 
     @property
     def pid(self) -> int:
-        """The process id of the server, as its owner sees it."""
+        """The process id of the server, as its owner sees it; of the last one while none runs."""
         return self._running().pid
 
     @property
     def owner(self) -> bool:
-        """Whether this object started the server, and will stop it."""
-        return self._running().owner
+        """Whether this object started the server, and will stop it; changes when it takes over from an owner."""
+        return self._running().process is not None
 
     async def __aenter__(self) -> Self:
         if self._server is not None:
             raise LifecycleError("this EmbeddedPostgres is open already")
         async with AsyncExitStack() as opening:
             with self._explaining():
-                async with asyncio.timeout(self._start_timeout_s):
-                    self._server = await self._open(opening)
+                identity = self._directory.prepare()
+                sockets = opening.enter_context(self._directory.socket_directory())
+            opener = Opener(self._directory, identity, sockets, bin_dir=self._bin_dir, options=self._options)
+            await self._open(opener.open)
+            opening.push_async_callback(self._stop)
+            tasks = await opening.enter_async_context(Tasks("embedded_postgres"))
+            tasks.start(self._keeper(opener).run(), "keep")
             self._resources = opening.pop_all()
         return self
 
@@ -89,36 +91,30 @@ class EmbeddedPostgres:
 
     async def aclose(self) -> None:
         """Stop the server, within 3 s, when it is ours; may be called again."""
-        self._server = None
         await self._resources.aclose()
 
-    def _running(self) -> _Server:
+    def _running(self) -> Server:
         if self._server is None:
             raise LifecycleError("open the server first: async with EmbeddedPostgres(directory) as server")
         return self._server
 
-    async def _open(self, opening: AsyncExitStack) -> _Server:
-        """Start a server, or attach to the one that lives; wait while another program's starts or stops."""
-        identity = self._directory.prepare()
-        sockets = opening.enter_context(self._directory.socket_directory())
-        url = dsn(sockets)
-        while (lock := self._directory.try_lock(identity)) is None:
-            if await lets_in(url) and (pid := self._directory.server_pid()):
-                return _Server(url, pid, owner=False)
-            await asyncio.sleep(POLL_S)
-        with lock, self._directory.open_log(identity) as log:
-            start = Start(self._directory, identity, lock, log, await self._find_programs(identity))
-            process = await start.server(self._options)
-            opening.push_async_callback(stop, process)
-            await start.until_ready(process)
-        await ensure_database(sockets)
-        return _Server(url, process.pid, owner=True)
+    def _keeper(self, opener: Opener) -> Keeper:
+        return Keeper(
+            self._directory.path,
+            wait_gone=lambda: opener.wait_gone(self._running()),
+            reopen=lambda: self._open(opener.reopen),
+            clock=self._clock,
+            sleep=self._sleep,
+        )
 
-    async def _find_programs(self, identity: Identity) -> Path:
-        bin_dir = find_programs(self._bin_dir, installed_programs())
-        if identity.uid == os.geteuid():
-            return bin_dir
-        return await asyncio.to_thread(programs_for_all, bin_dir)
+    async def _open(self, opened: Callable[[], Awaitable[Server]]) -> None:
+        with self._explaining():
+            async with asyncio.timeout(self._start_timeout_s):
+                self._server = await opened()
+
+    async def _stop(self) -> None:
+        server, self._server = self._running(), None
+        await server.stop()
 
     @contextmanager
     def _explaining(self) -> Iterator[None]:
@@ -129,6 +125,8 @@ class EmbeddedPostgres:
         except TimeoutError as error:
             wanted = f"PostgreSQL in {path} is not ready after {self._start_timeout_s:g} s"
             raise StoreError(f"{wanted}; {self._directory.log} tells more", retryable=True) from error
+        except ConnectionError as error:
+            raise StoreError(f"PostgreSQL in {path} ended as soon as it ran: {error}", retryable=True) from error
         except OSError as error:
             where = f" ({error.filename})" if error.filename else ""
             raise ConfigurationError(

@@ -8,3 +8,4 @@ from .delivery import PostgresDelivery as PostgresDelivery
 from .flows import PostgresFlowStore as PostgresFlowStore
 from .knowledge import PostgresKnowledge as PostgresKnowledge
 from .migrate import migrate as migrate
+from .retention import HistoryRetention as HistoryRetention

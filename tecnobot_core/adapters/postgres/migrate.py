@@ -28,10 +28,28 @@ CREATE TABLE tecnobot.migration (
 ALTER TABLE tecnobot.migration ENABLE ROW LEVEL SECURITY
 """
 
+# From everybody, and from the two roles that Supabase's public API acts as. Functions of an extension may belong to the
+# server's owner; they stay as they are, behind the schema.
 _LOCK_UP = """
-REVOKE ALL ON SCHEMA tecnobot FROM PUBLIC;
-REVOKE ALL ON ALL TABLES IN SCHEMA tecnobot FROM PUBLIC;
-REVOKE ALL ON ALL SEQUENCES IN SCHEMA tecnobot FROM PUBLIC
+DO $lock_up$
+DECLARE
+    everybody text := (
+        SELECT concat_ws(', ', 'PUBLIC', string_agg(quote_ident(rolname), ', ')) FROM pg_roles
+        WHERE rolname IN ('anon', 'authenticated')
+    );
+    ours text := (
+        SELECT string_agg(oid::regprocedure::text, ', ') FROM pg_proc
+        WHERE pronamespace = 'tecnobot'::regnamespace AND pg_has_role(proowner, 'USAGE')
+    );
+BEGIN
+    EXECUTE 'REVOKE ALL ON SCHEMA tecnobot FROM ' || everybody;
+    EXECUTE 'REVOKE ALL ON ALL TABLES IN SCHEMA tecnobot FROM ' || everybody;
+    EXECUTE 'REVOKE ALL ON ALL SEQUENCES IN SCHEMA tecnobot FROM ' || everybody;
+    IF ours IS NOT NULL THEN
+        EXECUTE format('REVOKE ALL ON ROUTINE %s FROM %s', ours, everybody);
+    END IF;
+END
+$lock_up$
 """
 
 

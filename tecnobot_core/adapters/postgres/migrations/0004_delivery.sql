@@ -158,8 +158,14 @@ BEGIN
             UNION ALL
             SELECT item ->> 'key', item ->> 'nonce' FROM jsonb_array_elements(posted) AS item
         ) AS wanted
-        JOIN tecnobot.outbox ON outbox.chatbot_id = wanted_chatbot AND outbox.key = wanted.key
-            AND outbox.nonce = wanted.nonce AND outbox.state IN ('waiting', 'taken')
+        -- OFFSET 0: one by one through the index. Otherwise all that was ever sent is read, because the planner takes
+        -- the arrays for 10,000 entries.
+        CROSS JOIN LATERAL (
+            SELECT * FROM tecnobot.outbox
+            WHERE outbox.chatbot_id = wanted_chatbot AND outbox.key = wanted.key AND outbox.nonce = wanted.nonce
+                AND outbox.state IN ('waiting', 'taken')
+            OFFSET 0
+        ) AS outbox
         ORDER BY outbox.id;
 
     UPDATE tecnobot.outbox SET
