@@ -19,7 +19,6 @@ from tecnobot_core.delivery import (
     OutboxEntry,
     Pending,
     SendState,
-    TurnContext,
     TurnPolicy,
 )
 from tecnobot_core.errors import LeaseLostError, LifecycleError, StoreError, TransportError
