@@ -488,10 +488,7 @@ STOCK = ToolCall(id="call_12", name="stock", arguments='{"sku": "tv"}')
         (talk(*["Un televisor 📺 " * 4] * 5), None),
         (talk(*["Un televisor 📺 " * 250] * 5), None),
         (talk("ok", "ya", "no", "sí", "1"), None),
-        (
-            [ChatMessage("assistant", "", (ToolCall(id="call_1234", name="stock", arguments='{"sku": "tv"}'),))] * 5,
-            None,
-        ),
+        ([ChatMessage("assistant", "ya miro", (STOCK,) * 4)] * 5, None),
         (talk(*["x" * 60] * 5), Position("order", "address", 3, {"items": ["tv"] * 20, "street": "Calle " * 9})),
     ],
     ids=["ordinary", "long", "accents", "emoji", "long_emoji", "short", "tool_calls", "in_a_flow"],

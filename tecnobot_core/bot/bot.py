@@ -141,6 +141,7 @@ class Bot:
             events=self.events,
             on_stood_down=self._stand_down,
             on_commit=self._people.note,
+            on_doubt=self._people.doubt,
             policy=policy,
             pacer=None if pacing is None else Pacer(pacing),
             show_typing=None if self._typing is None else self._typing.set_typing,

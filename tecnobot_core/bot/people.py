@@ -44,6 +44,11 @@ class People:
         if self.tail is not None:
             self.tail.note(turn)
 
+    def doubt(self, chat: ChatId) -> None:
+        """It is not known what was committed of *chat*."""
+        if self.tail is not None:
+            self.tail.forget(chat)
+
     def clear(self) -> None:
         """Another process writes the conversations now."""
         if self.tail is not None:

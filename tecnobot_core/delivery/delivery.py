@@ -54,9 +54,9 @@ class Delivery:
     """Takes messages from ``accept`` through *handle* into the store, and what comes out of it to *send*.
 
     *handle* makes a Turn and changes nothing outside; it is cancelled after *turn_timeout_s*. When it raises, *fail*
-    makes the Turn that is committed instead; *on_commit* is called with each that was. A store that fails for a while
-    is waited for, and the turn is made again; nothing was changed by the first time. *policy* says which messages are
-    one turn. *wait_ready* returns when sending may work again.
+    makes the Turn that is committed instead; *on_commit* is called with each that was, *on_doubt* with a chat of which
+    that is not sure. A store that fails for a while is waited for, and the turn is made again; nothing was changed by
+    the first time. *policy* says which messages are one turn. *wait_ready* returns when sending may work again.
 
     Entered, it takes the ownership of *store* and goes on with what an earlier process left. When another process takes
     it, everything stops and *on_stood_down* is called. At most *max_loaded* messages wait in memory, the others in the
@@ -78,6 +78,7 @@ class Delivery:
         events: EventBus,
         on_stood_down: Callable[[], object] = bool,
         on_commit: Callable[[Turn], object] = bool,
+        on_doubt: Callable[[ChatId], object] = bool,
         policy: TurnPolicy | None = None,
         pacer: Pacer | None = None,
         show_typing: Callable[[ChatId, bool], Awaitable[object]] | None = None,
@@ -97,6 +98,7 @@ class Delivery:
         self._events = events
         self._on_stood_down = on_stood_down
         self._on_commit = on_commit
+        self._on_doubt = on_doubt
         self._confirm_every_s = confirm_every_s
         self._remember_s = remember_s
         self._clock = clock
@@ -240,7 +242,10 @@ class Delivery:
             self._sender.release(message.chat)
         self._statistics.committed += len(taken)
         self._statistics.collapsed += len(earlier)
-        self._on_commit(turn)
+        if turn.outgoing and not entries:
+            self._on_doubt(turn.chat)  # its messages were done, or forgotten, before
+        else:
+            self._on_commit(turn)
         self._events.publish(TurnCommitted(turn, self._clock() - started))
         self._backlog.refill()
 
@@ -258,6 +263,7 @@ class Delivery:
         except LeaseLostError:
             raise
         except Exception as error:
+            self._on_doubt(turn.chat)
             turn = replace(self._maker.failed(message, error), inbound=inbound)
         try:
             return turn, await self._store_turn(turn)

@@ -110,11 +110,11 @@ SELECT jsonb_build_object(
         FROM tecnobot.chat_history AS history WHERE chat_id = chat.id
     ),
     'unanswered', (
-        SELECT coalesce(jsonb_agg(body ORDER BY seq), '[]')
+        SELECT coalesce(jsonb_agg(body || jsonb_build_object('id', message_id) ORDER BY seq), '[]')
         FROM tecnobot.inbox WHERE inbox.chatbot_id = $1 AND body ->> 'chat' IN (SELECT address FROM address)
     ),
     'unsent', (
-        SELECT coalesce(jsonb_agg(body ORDER BY outbox.id), '[]') FROM tecnobot.outbox
+        SELECT coalesce(jsonb_agg(body || jsonb_build_object('key', key) ORDER BY outbox.id), '[]') FROM tecnobot.outbox
         WHERE outbox.chatbot_id = $1 AND body IS NOT NULL AND state IN ('waiting', 'taken')
             AND body ->> 'chat' IN (SELECT address FROM address)
     )

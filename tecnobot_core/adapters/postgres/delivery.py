@@ -11,7 +11,7 @@ from typing import Any, Self
 
 from ...delivery.ports import Group, OutboxEntry, Pending, SendState
 from ...errors import LeaseLostError, LifecycleError, StoreError
-from ...messages import InboundMessage, OutboundMessage, Turn
+from ...messages import ChatMessage, InboundMessage, OutboundMessage, Turn
 from ...tasks import Tasks
 from .database import Database
 from .encoding import decode_inbound, decode_outbound, encode
@@ -25,13 +25,14 @@ _DELIVER = f"""
 SELECT * FROM tecnobot.deliver($1, $2, {", ".join(f"${number}::text::jsonb" for number in range(3, 3 + len(_PARTS)))})
 """
 _PENDING = """
-SELECT seq, body, turn_id, turn_size FROM tecnobot.inbox WHERE chatbot_id = $1 AND seq > $2 ORDER BY seq LIMIT $3
+SELECT seq, message_id, body, turn_id, turn_size FROM tecnobot.inbox
+WHERE chatbot_id = $1 AND seq > $2 ORDER BY seq LIMIT $3
 """
 _INTERRUPTED = """
-SELECT id, body FROM tecnobot.outbox WHERE chatbot_id = $1 AND body IS NOT NULL AND state = 'taken' ORDER BY id
+SELECT id, key, body FROM tecnobot.outbox WHERE chatbot_id = $1 AND body IS NOT NULL AND state = 'taken' ORDER BY id
 """
 _UNSENT = """
-SELECT id, body, extract(epoch FROM now() - decided_at)::float AS age_s FROM tecnobot.outbox
+SELECT id, key, body, extract(epoch FROM now() - decided_at)::float AS age_s FROM tecnobot.outbox
 WHERE chatbot_id = $1 AND body IS NOT NULL AND state = 'waiting' AND id > $2 ORDER BY id LIMIT $3
 """
 _TAKE_LEASE = "SELECT tecnobot.take_lease($1, $2)"
@@ -94,7 +95,7 @@ class PostgresDelivery:
         max_pending: int = 100_000,
         max_pending_bytes: int = 256 * 1024 * 1024,
         write_window_s: float = 0.0,
-        busy_rate_per_s: float = 300.0,
+        busy_rate_per_s: float = 900.0,
         busy_window_s: float = 0.010,
         max_batch: int = 256,
         close_timeout_s: float = 2.0,
@@ -244,7 +245,7 @@ class PostgresDelivery:
     def _pending(self, row: Any) -> Pending | None:
         try:
             group = None if row["turn_id"] is None else Group(row["turn_id"], row["turn_size"])
-            return Pending(row["seq"], decode_inbound(row["body"]), group)
+            return Pending(row["seq"], decode_inbound(row["message_id"], row["body"]), group)
         except _UNREADABLE:
             if row["seq"] not in self._unreadable:
                 self._unreadable.add(row["seq"])
@@ -257,7 +258,8 @@ class PostgresDelivery:
         unreadable: dict[int, SendState] = {}
         for row in rows:
             try:
-                entries.append(OutboxEntry(row["id"], decode_outbound(row["body"]), state, row.get("age_s", 0.0)))
+                message = decode_outbound(row["key"], row["body"])
+                entries.append(OutboxEntry(row["id"], message, state, row.get("age_s", 0.0)))
             except _UNREADABLE:
                 logger.exception("entry %d of the outbox cannot be read and is not sent", row["id"])
                 unreadable[row["id"]] = "rejected"
@@ -269,7 +271,8 @@ class PostgresDelivery:
         return LeaseLostError(f"another process owns chatbot {self._chatbot_id} now")
 
     def _nonce(self) -> str:
-        return f"{self._owner}-{next(self._calls)}"
+        # Nobody else has this epoch, so this names the call; it is in many rows, so it is short.
+        return f"{self._epoch}-{next(self._calls)}"
 
     async def _submit(
         self, nonce: str, *, urgent: bool = True, **rows: Sequence[dict[str, Any]]
@@ -306,11 +309,21 @@ def _turn(turn: Turn, nonce: str, taken: Collection[str]) -> dict[str, Any]:
         "address": turn.chat.reveal(),
         "inbound": list(turn.inbound),
         "recorded": turn.outcome == "answered",
-        "history": [asdict(row) for row in turn.history],
+        "history": [_row(row) for row in turn.history],
         "position": position,
         "outgoing": [
             {"key": m.key, "state": "taken" if m.key in taken else "waiting", "body": encode(m)} for m in turn.outgoing
         ],
+    }
+
+
+def _row(row: ChatMessage) -> dict[str, Any]:
+    return {
+        "role": row.role,
+        "content": row.content,
+        "tool_calls": [asdict(call) for call in row.tool_calls],
+        "tool_call_id": row.tool_call_id,
+        "pinned": row.pinned,
     }
 
 

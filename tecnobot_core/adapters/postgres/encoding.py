@@ -2,39 +2,48 @@
 
 from base64 import b64decode, b64encode
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from typing import Any
 
 from ...messages import ChatId, InboundMessage, MediaReference, OutboundMessage
 
+# An id or a key has a column of its own; aliases are settled before a message is journaled.
+_LEFT_OUT = {"id", "key", "aliases", "chat", "media"}
+_NAMES = {
+    kind: tuple(field.name for field in fields(kind) if field.name not in _LEFT_OUT)
+    for kind in (InboundMessage, OutboundMessage)
+}
+
 
 def encode(message: InboundMessage | OutboundMessage) -> dict[str, Any]:
-    """*message* in JSON types. What has its default is left out, and aliases, which are settled before."""
-    fields = {name: value for name, value in asdict(message).items() if not _is_default(value)}
-    fields.pop("aliases", None)
-    fields["chat"] = message.chat.reveal()
+    """*message* in JSON types, but for its id or key. What has its default is left out."""
+    body: dict[str, Any] = {"chat": message.chat.reveal()}
+    # Not asdict, which copies everything that it finds: a message is encoded for every write.
+    for name in _NAMES[type(message)]:
+        if not _is_default(value := getattr(message, name)):
+            body[name] = value
     if message.media is not None:
-        fields["media"] = {**fields["media"], "key": b64encode(message.media.key).decode("ascii")}
-    return fields
+        body["media"] = {**asdict(message.media), "key": b64encode(message.media.key).decode("ascii")}
+    return body
 
 
 def _is_default(value: object) -> bool:
     return value is None or value is False or value in ("", ())
 
 
-def decode_inbound(fields: Mapping[str, Any]) -> InboundMessage:
+def decode_inbound(id: str, body: Mapping[str, Any]) -> InboundMessage:
     """The message that was encoded."""
-    return InboundMessage(**_decoded(fields))
+    return InboundMessage(id=id, **_decoded(body))
 
 
-def decode_outbound(fields: Mapping[str, Any]) -> OutboundMessage:
+def decode_outbound(key: str, body: Mapping[str, Any]) -> OutboundMessage:
     """The message that was encoded."""
-    decoded = _decoded(fields)
-    return OutboundMessage(**{**decoded, "buttons": tuple(decoded.get("buttons", ()))})
+    decoded = _decoded(body)
+    return OutboundMessage(key=key, **{**decoded, "buttons": tuple(decoded.get("buttons", ()))})
 
 
-def _decoded(fields: Mapping[str, Any]) -> dict[str, Any]:
-    decoded = {**fields, "chat": ChatId(fields["chat"])}
-    if (media := fields.get("media")) is not None:
+def _decoded(body: Mapping[str, Any]) -> dict[str, Any]:
+    decoded = {**body, "chat": ChatId(body["chat"])}
+    if (media := body.get("media")) is not None:
         decoded["media"] = MediaReference(**{**media, "key": b64decode(media["key"])})
     return decoded

@@ -39,7 +39,7 @@ class GroupCommit(Generic[R, A]):
         tasks: Tasks,
         max_batch: int = 256,
         window_s: float = 0.0,
-        busy_rate_per_s: float = 300.0,
+        busy_rate_per_s: float = 900.0,
         busy_window_s: float = 0.010,
         patient_s: float = 0.050,
         clock: Callable[[], float] = time.monotonic,
