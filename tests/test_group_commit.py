@@ -163,6 +163,25 @@ async def test_a_window_opens_by_itself_above_a_rate_and_closes_below_it(tasks: 
     assert all(len(batch) == 1 for batch in disk.batches[-50:])
 
 
+async def test_a_busy_window_ends_when_nothing_more_comes(tasks: Tasks) -> None:
+    disk, clock = Disk(), FakeClock()
+    writer = GroupCommit[str, str](
+        disk.write,
+        tasks=tasks,
+        busy_rate_per_s=10,
+        busy_window_s=0.010,
+        clock=clock,
+        sleep=_no_wait_for_zero(clock),
+    )
+    await submit_at(1000, 1000, writer, clock)
+    answers = all_at_once(writer, "abc")
+    await clock.advance(0.0019)
+    assert disk.batches[-1] != ["a", "b", "c"]
+    await clock.advance(0.0001)
+    assert await together(answers) == ["A", "B", "C"]
+    assert disk.batches[-1] == ["a", "b", "c"]
+
+
 async def test_a_pause_before_a_request_does_not_make_it_wait(tasks: Tasks) -> None:
     disk, clock = Disk(), FakeClock()
     writer = GroupCommit[str, str](

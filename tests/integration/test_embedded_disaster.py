@@ -404,15 +404,39 @@ async def test_a_folder_that_loses_its_write_permission_holds_the_messages_until
             await everything_agrees(server.dsn, phones, messages, cuts=0)
 
 
+END_OTHERS = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND datname = $1"
+
+
+async def test_files_that_lose_their_write_permission_hold_the_messages_until_they_have_it_again(
+    directory: Path, log: IO[str]
+) -> None:
+    messages = conversation(chats=40, each=20)
+    async with phones_for(messages) as phones, bot_process(directory, phones, 0, log=log.fileno()) as bot:
+        await has_answered(phones, 100)
+        operator = await asyncpg.connect(dsn(directory))
+        await operator.fetch(END_OTHERS, "nobody")  # what it needs is open now
+        with read_only(directory / "data", files_too=True):
+            await operator.fetch(END_OTHERS, "tecnobot")
+            await operator.close()
+            await eventually(lambda: any("Permission denied" in line for line in said(log)))
+            assert bot.returncode is None
+            assert len(phones.keys) < len(messages)
+        await finishes(bot, phones, dsn(directory))
+        async with EmbeddedPostgres(directory) as server:
+            await everything_agrees(server.dsn, phones, messages, cuts=0)
+
+
 @contextmanager
-def read_only(data: Path) -> Iterator[None]:
-    """Let nobody but root create or remove anything in *data* while inside; the server is not root."""
-    folders = [data, *(path for path in data.rglob("*") if path.is_dir())]
-    for folder in folders:
-        folder.chmod(0o500)
+def read_only(data: Path, *, files_too: bool = False) -> Iterator[None]:
+    """Let nobody but root create or remove anything in *data* while inside, or even write; the server is not root."""
+    modes = {path: path.stat().st_mode for path in (data, *data.rglob("*")) if files_too or path.is_dir()}
+    for path, mode in modes.items():
+        with suppress(FileNotFoundError):  # the server removes some of its files
+            path.chmod(mode & ~0o222)
     yield
-    for folder in folders:
-        folder.chmod(0o700)
+    for path, mode in modes.items():
+        with suppress(FileNotFoundError):
+            path.chmod(mode)
 
 
 # The example, as its users start it.

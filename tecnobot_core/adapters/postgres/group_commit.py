@@ -18,6 +18,7 @@ _Waiting: TypeAlias = tuple[R, asyncio.Future[A]]
 
 FIRST_RETRY_S = 0.05
 MAX_RETRY_S = 5.0
+BUSY_LOOKS = 5  # how often a busy window looks whether more comes
 RATE_OVER_S = 0.5  # the rate is that of the last so many seconds: soon enough for a burst, calm enough for a pause
 
 
@@ -28,8 +29,9 @@ class GroupCommit(Generic[R, A]):
     it must change nothing, because a batch whose outcome is unknown is repeated until it is known. A batch that can
     never be stored is halved until the request that spoils it is alone, and only that one fails.
 
-    Without a window a commit begins at once. It waits *window_s* for company; where that is 0, it waits *busy_window_s*
-    while more than *busy_rate_per_s* requests come. What is not urgent waits for what is, up to *patient_s*.
+    Without a window a commit begins at once. It waits *window_s* for company; where that is 0, it waits up to
+    *busy_window_s* while more than *busy_rate_per_s* requests come, and no longer than they do. What is not urgent
+    waits for what is, up to *patient_s*.
     """
 
     def __init__(
@@ -84,8 +86,7 @@ class GroupCommit(Generic[R, A]):
             while self._waiting:
                 if not self._urgent.is_set():
                     await wait_or_sleep(self._urgent, self._patient_s, sleep=self._sleep)
-                # Even without a window: what was submitted in the same pass of the loop goes together.
-                await self._sleep(self._next_window_s())
+                await self._gather()
                 n = min(len(self._waiting), self._max_batch)
                 self._batch = [self._waiting.popleft() for _ in range(n)]
                 if not self._waiting:
@@ -99,14 +100,30 @@ class GroupCommit(Generic[R, A]):
             self._batch = ()
             self._waiting.clear()
 
-    def _next_window_s(self) -> float:
+    async def _gather(self) -> None:
+        """Wait for company, as long as that is worth it."""
+        is_busy = self._measure_rate()
+        if self._is_full() or self._window_s or not is_busy:
+            # Even without a window: what was submitted in the same pass of the loop goes together.
+            await self._sleep(0.0 if self._is_full() else self._window_s)
+            return
+        for _ in range(BUSY_LOOKS):
+            n = len(self._waiting)
+            await self._sleep(self._busy_window_s / BUSY_LOOKS)
+            # In a burst all that can come has come at once, and the rest waits for this commit.
+            if self._is_full() or len(self._waiting) == n:
+                return
+
+    def _is_full(self) -> bool:
+        return len(self._waiting) >= self._max_batch
+
+    def _measure_rate(self) -> bool:
+        """Whether more requests come than the busy rate."""
         now = self._clock()
         if (passed_s := now - self._counting_since) >= RATE_OVER_S:
             self._is_busy = self._counted > self._busy_rate_per_s * passed_s
             self._counted, self._counting_since = 0, now
-        if len(self._waiting) >= self._max_batch:
-            return 0.0
-        return self._window_s or (self._busy_window_s if self._is_busy else 0.0)
+        return self._is_busy
 
     async def _store(self, batch: Sequence[_Waiting[R, A]]) -> None:
         try:

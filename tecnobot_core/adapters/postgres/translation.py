@@ -33,6 +33,9 @@ _OUTCOMES: dict[str, Outcome | Literal["lost"]] = {
     "57P04": "permanent",  # the database was dropped
     "58": "rolled_back",  # system trouble
 }
+_INSUFFICIENT_PRIVILEGE = "42501"
+# With 42501 also what its own files refuse the server, as on a disk that became read-only after trouble: that passes.
+_FILE_REFUSED = "could not "
 _POOLER_STATES = frozenset({"26000", "42P05"})  # a prepared statement is unknown, or known already
 
 # What PgBouncer says, all of it with 08P01 or by closing the connection.
@@ -59,6 +62,8 @@ def classify(error: BaseException, *, lost: Outcome = "unknown") -> Outcome:
     while connecting, "rolled_back" before COMMIT was sent.
     """
     if isinstance(error, asyncpg.PostgresError):
+        if error.severity == "PANIC":  # perhaps while it wrote the commit
+            return lost
         return _of_state(error.sqlstate or "", str(error.args[0]), lost)
     return lost if _is_lost(error) else "permanent"
 
@@ -68,6 +73,8 @@ def _of_state(state: str, message: str, lost: Outcome) -> Outcome:
         return "not_sent"
     if state == "08P01" and _POOLER_REFUSES.search(message):
         return "permanent"
+    if state == _INSUFFICIENT_PRIVILEGE and message.startswith(_FILE_REFUSED):
+        return "rolled_back"
     outcome = _OUTCOMES.get(state) or _OUTCOMES.get(state[:2], "permanent")
     return lost if outcome == "lost" else outcome
 
