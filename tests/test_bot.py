@@ -1,6 +1,7 @@
 """What a person gets back, whatever they send."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
@@ -26,7 +27,7 @@ from tecnobot_core import (
 from tecnobot_core.bot import SPANISH, Hearing
 from tecnobot_core.completion import Completion
 from tecnobot_core.connection import ConnectionManager
-from tecnobot_core.delivery import MemoryConversations, MemoryDelivery
+from tecnobot_core.delivery import MemoryConversations, MemoryDelivery, Pacing
 from tecnobot_core.errors import CompletionError, LifecycleError, StoreError, TransportError
 from tecnobot_core.events import DuplicateIgnored, TurnCommitted, TurnFailed
 from tecnobot_core.flows import MemoryFlowStore
@@ -494,3 +495,69 @@ async def test_the_apology_is_made_again_when_it_could_not_be_stored() -> None:
     first, again = (run.bot._fail(message, RuntimeError("x")) for _ in range(2))
     assert first.outgoing == again.outgoing != ()
     assert run.bot._fail(inbound("b", 2), RuntimeError("x")).outgoing == ()
+
+
+def from_lid(id: str, text: str, *aliases: str) -> InboundMessage:
+    known = tuple(ChatId(alias) for alias in aliases)
+    return InboundMessage(id=id, chat=ChatId("777@lid"), sent_at=0.0, text=text, aliases=known)
+
+
+async def test_one_person_under_several_addresses_is_one_chat_and_is_answered_where_they_wrote() -> None:
+    conversations = MemoryConversations()
+    run = Run(conversations=conversations, rate_limiter=RateLimiter(2, 60))
+    async with running(run):
+        for message in (
+            from_lid("1", "hola"),
+            from_lid("2", "hola", "5215512345678@s.whatsapp.net"),
+            InboundMessage(id="3", chat=ChatId("525512345678@s.whatsapp.net"), sent_at=0.0, text="hola"),
+            InboundMessage(id="4", chat=ChatId("5215512345678@s.whatsapp.net"), sent_at=0.0, text="hola"),
+        ):
+            before = len(run.turns)
+            run.transport.deliver(message)
+            await run.transport.wait_sent(before + 1)
+            while len(run.turns) == before or run.bot.statistics().unsent:
+                await asyncio.sleep(0)
+        assert {turn.chat.reveal() for turn in run.turns[1:]} == {"+525512345678"}
+        exported = await run.bot.export_chat(ChatId("5215512345678"))
+        assert len(exported["history"]) == 6  # type: ignore[arg-type]
+        assert run.turns[3].answered_by == "rate_limit"
+    assert [message.chat.reveal() for message in run.transport.sent] == [
+        "777@lid",
+        "777@lid",
+        "525512345678@s.whatsapp.net",
+        "5215512345678@s.whatsapp.net",
+    ]
+
+
+async def test_a_person_is_blacklisted_under_every_form_of_the_number() -> None:
+    run = Run(blacklist=[ChatId("525512345678")])
+    assert await run.answers(InboundMessage(id="1", chat=ChatId("5215512345678"), sent_at=0.0, text="hola")) == []
+    assert run.turns[0].answered_by == "blacklist"
+
+
+def old(id: str, text: str, *, from_me: bool = False) -> InboundMessage:
+    return InboundMessage(id=id, chat=ChatId("ana"), sent_at=time.time() - 3600, text=text, from_me=from_me)
+
+
+async def test_a_backlog_is_answered_once_and_the_model_sees_what_was_asked_before() -> None:
+    model = Model("de 9 a 18")
+    run = Run(model=model)
+    messages = [old("1", "¿siguen ahí?"), old("2", "yo te aviso", from_me=True), old("3", "¿a qué hora abren mañana?")]
+    assert await run.answers(*messages) == ["de 9 a 18"]
+    rows = [(row.role, row.content) for row in model.asked[0] if row.role != "system"]
+    asked = [("user", "¿siguen ahí?"), ("assistant", "yo te aviso"), ("user", "¿a qué hora abren mañana?")]
+    assert rows == asked
+    assert [(row.role, row.content) for row in run.turns[0].history] == [*asked, ("assistant", "de 9 a 18")]
+    assert run.turns[0].inbound == ("1", "2", "3")
+
+
+async def test_a_backlog_can_be_apologised_for() -> None:
+    run = Run(apologises_for_delay=True)
+    assert await run.answers(old("1", "hola"), old("2", "hola?")) == [SPANISH.late]
+    assert [row.content for row in run.turns[0].history] == ["hola", "hola?", SPANISH.late]
+
+
+async def test_a_bot_with_a_pace_takes_its_time_and_says_everything() -> None:
+    run = Run(pacing=Pacing(per_chat_gap_s=0.01, rate_per_s=1000, typing_chars_per_s=10_000, max_typing_s=0.01))
+    assert await run.answers(inbound("hola", 1), inbound("hola", 2)) == ["¡Hola! ¿En qué te ayudo?"] * 2
+    assert run.transport.typing.count((run.turns[0].chat, True)) >= 2
