@@ -62,5 +62,12 @@ class TurnMaker:
         return self._fail(message, error)
 
     async def _handle_in_time(self, context: TurnContext) -> Turn:
-        async with asyncio.timeout(self._timeout_s):
-            return await self._handle(context)
+        limit = asyncio.timeout(self._timeout_s)
+        try:
+            async with limit:
+                return await self._handle(context)
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            # The frames of what was cancelled say nothing that the sentence does not.
+            raise TimeoutError(f"no turn within {self._timeout_s:g} s") from None
