@@ -4,7 +4,7 @@ import asyncio
 import uuid
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Literal, Self, TypeVar
 
@@ -48,9 +48,9 @@ class Lasting(MemoryDelivery):
         self.epoch = 0
 
     async def interrupted(self) -> Sequence[OutboxEntry]:
-        taken = [entry for entry, _ in self._outbox.values() if entry.state == "taken"]
+        taken = [OutboxEntry(id, k.message, "uncertain") for id, k in self._outbox.items() if k.state == "taken"]
         await self.move({entry.id: "uncertain" for entry in taken})
-        return [replace(entry, state="uncertain") for entry in taken]
+        return taken
 
 
 class Owner:

@@ -37,7 +37,7 @@ class People:
 
     def is_blacklisted(self, chat: ChatId) -> bool:
         """Whether the person with the address *chat*, in any form, is not to be heard."""
-        return canonical(chat) in self._blacklist
+        return bool(self._blacklist) and canonical(chat) in self._blacklist
 
     def note(self, turn: Turn) -> None:
         """*turn* was committed."""

@@ -253,7 +253,8 @@ class Delivery:
         if self._grouping.is_too_late(context.message):
             self._statistics.expired_turns += 1
             return Turn(chat=context.message.chat, inbound=inbound, outcome="expired", answered_by="age")
-        return replace(await self._maker.make(context), inbound=inbound)
+        turn = await self._maker.make(context)
+        return turn if turn.inbound == inbound else replace(turn, inbound=inbound)
 
     async def _commit(self, message: InboundMessage, turn: Turn) -> tuple[Turn, Sequence[OutboxEntry]]:
         """Store *turn*; or the apology, which holds less; or at least that it is done: the chat must go on."""

@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from itertools import count, islice
 from types import TracebackType
 from typing import Self
@@ -78,7 +78,7 @@ class MemoryDelivery:
     ) -> None:
         self._conversations = conversations
         self._clock = clock
-        self._outbox: dict[int, tuple[OutboxEntry, float]] = {}  # with the time at which it was decided
+        self._outbox: dict[int, _Kept] = {}
         self._max_pending = max_pending
         self._max_pending_bytes = max_pending_bytes
         self._inbound_ids = _Recent(max_remembered)
@@ -128,18 +128,18 @@ class MemoryDelivery:
 
     async def move(self, states: Mapping[int, SendState], *, urgent: bool = True) -> None:
         for id, state in states.items():
-            entry, decided_at = self._outbox.pop(id)
             if state in OPEN_STATES:
-                self._outbox[id] = replace(entry, state=state), decided_at
+                self._outbox[id].state = state
+            else:
+                del self._outbox[id]
 
     async def interrupted(self) -> Sequence[OutboxEntry]:
         return ()
 
     async def unsent(self, after: int, limit: int) -> Sequence[OutboxEntry]:
         now = self._clock()
-        waiting = sorted(id for id, (entry, _) in self._outbox.items() if entry.state == "waiting" and id > after)
-        found = (self._outbox[id] for id in waiting[:limit])
-        return [replace(entry, age_s=now - decided_at) for entry, decided_at in found]
+        waiting = ((id, kept) for id, kept in self._outbox.items() if kept.state == "waiting" and id > after)
+        return [OutboxEntry(id, k.message, k.state, now - k.decided_at) for id, k in islice(waiting, limit)]
 
     async def confirm(self) -> None:
         """Nobody else can own this process's memory."""
@@ -163,11 +163,20 @@ class MemoryDelivery:
             if self._outgoing_keys.add(message.key)
         ]
         now = self._clock()
-        self._outbox.update((entry.id, (entry, now)) for entry in entries)
+        self._outbox.update((entry.id, _Kept(entry.message, entry.state, now)) for entry in entries)
         return entries
 
     def _full(self) -> bool:
         return len(self._pending) >= self._max_pending or self._pending_bytes >= self._max_pending_bytes
+
+
+@dataclass(slots=True)
+class _Kept:
+    """An entry of the outbox that has not ended."""
+
+    message: OutboundMessage
+    state: SendState
+    decided_at: float
 
 
 class _Recent:

@@ -1,6 +1,7 @@
 """Which texts are one phone number, and how that number is written in E.164."""
 
 import re
+from functools import lru_cache
 
 from ...messages import ChatId
 
@@ -28,6 +29,11 @@ _SAME_NUMBER = {
 _NO_RULE = (re.compile(r"(?!)"), "")
 
 
+# The same chats write again and again, and every message is looked at several times on its way.
+_remembered = lru_cache(maxsize=4096)
+
+
+@_remembered
 def canonical(address: ChatId) -> ChatId:
     """The one address of whoever has *address*: of a phone "+" and its digits in E.164, of anything else itself.
 
@@ -44,6 +50,7 @@ def canonical(address: ChatId) -> ChatId:
     return as_written if match is None else ChatId(f"+{match[1]}{between}{match[2]}")
 
 
+@_remembered
 def spelling(address: ChatId) -> ChatId:
     """*address* without what does not change who is dialled: of a phone "+" and the digits that are written."""
     if match := _PHONE.fullmatch(address):
@@ -51,6 +58,7 @@ def spelling(address: ChatId) -> ChatId:
     return without_device(address)
 
 
+@_remembered
 def without_device(address: ChatId) -> ChatId:
     """*address* of a person, whichever of the person's devices it names."""
     if ":" in address and (is_phone(address) or is_lid(address)):
@@ -58,11 +66,13 @@ def without_device(address: ChatId) -> ChatId:
     return address
 
 
+@_remembered
 def is_phone(address: ChatId) -> bool:
     """Whether *address* is a phone number."""
     return _PHONE.fullmatch(address) is not None
 
 
+@_remembered
 def is_lid(address: ChatId) -> bool:
     """Whether *address* is one of those that WhatsApp gives out in place of a phone number."""
     return address.endswith("@lid") and _LID.fullmatch(address) is not None
