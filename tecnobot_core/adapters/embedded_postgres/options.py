@@ -36,7 +36,7 @@ _SMALL = {
     "max_wal_senders": "0",
     "wal_level": "minimal",
     "wal_buffers": "256kB",
-    "wal_compression": "on",  # whole pages are a third of what a quiet bot writes, and a tenth so small
+    "wal_compression": "on",  # whole pages were a third of it at 100 messages a second
     "min_wal_size": "32MB",
     "max_wal_size": "128MB",
     "checkpoint_timeout": "15min",
