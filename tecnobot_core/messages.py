@@ -126,12 +126,22 @@ class ChatMessage:
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """Where a conversation stands in a flow: which step of which version, and what was collected so far."""
+    """Where a conversation stands in a flow: which step of which version, and what was collected so far.
+
+    ``stack`` holds the callers of the flow, the innermost last, each as (flow, step, version). ``kind`` is that of the
+    step, which is waiting for an answer or a release until ``expires_at``; its question was asked at ``asked_at``, and
+    ``retries`` times again since.
+    """
 
     flow: str
     step: str
     version: int = 0
     variables: Mapping[str, object] = field(default_factory=dict, repr=False)
+    stack: tuple[tuple[str, str, int], ...] = ()
+    expires_at: float | None = None
+    kind: str = ""
+    asked_at: float | None = None
+    retries: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 import json
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from sys import getsizeof, intern
 
 from ..messages import ChatId, ChatMessage, Conversation, Position, Turn
@@ -153,15 +153,18 @@ def _frozen(position: Position | None) -> str | None:
     """*position* as JSON text. Raises TypeError, ValueError or RecursionError when it would not come back as it is."""
     if position is None:
         return None
-    parts = [position.flow, position.step, position.version, dict(position.variables)]
-    text = json.dumps(parts, ensure_ascii=False, allow_nan=False)
+    parts = {field.name: getattr(position, field.name) for field in fields(position)}
+    text = json.dumps({**parts, "variables": dict(position.variables)}, ensure_ascii=False, allow_nan=False)
     if "\\u0000" in text or not _is_plain(text) or _thawed(text) != position:
         raise ValueError("a store may keep something else")
     return text
 
 
 def _thawed(text: str | None) -> Position | None:
-    return None if text is None else Position(*json.loads(text))
+    if text is None:
+        return None
+    parts = json.loads(text)
+    return Position(**{**parts, "stack": tuple(map(tuple, parts["stack"]))})
 
 
 def _is_plain(text: str) -> bool:

@@ -10,7 +10,17 @@ from tecnobot_core.delivery.ports import Conversations
 from tecnobot_core.messages import ChatId, ChatMessage, Conversation, Position, ToolCall, Turn
 
 ANA, BEN = ChatId("+34600000001"), ChatId("+34600000002")
-ORDERING = Position("order", "address", 3, {"items": ["tv"], "total": 9.5, "gift": None})
+ORDERING = Position(
+    "order",
+    "address",
+    3,
+    {"items": ["tv"], "total": 9.5, "gift": None},
+    stack=(("menu", "2", 7), ("help", "", 0)),
+    expires_at=1_800_000_000.25,
+    kind="ask",
+    asked_at=1_799_999_000.5,
+    retries=2,
+)
 
 
 @asynccontextmanager

@@ -52,7 +52,7 @@ SELECT {SOME}, 'key' || n, now() - make_interval(secs => (200000 - n) * 2) FROM 
 -- The shop has 50 messages to answer, each of the others about 5,000.
 INSERT INTO tecnobot.inbox (chatbot_id, message_id, seq, body, nonce)
 SELECT CASE WHEN n % 400 = 0 THEN 'shop' ELSE (ARRAY['bar', 'gym', 'spa', 'zoo'])[1 + n % 4] END, 'in' || n, n,
-       jsonb_build_object('id', 'in' || n, 'chat', 'chat' || n % 100, 'sent_at', 1, 'text', 'hola'), ''
+       jsonb_build_object('chat', 'chat' || n % 100, 'sent_at', 1, 'text', 'hola'), ''
 FROM generate_series(1, 20000) AS n;
 INSERT INTO tecnobot.inbox_end (chatbot_id, seq) SELECT id, 20000 FROM tecnobot.chatbot;
 
@@ -61,7 +61,7 @@ INSERT INTO tecnobot.outbox (chatbot_id, key, state, nonce, changed_at, body)
 SELECT CASE WHEN n % 4000 = 0 THEN 'shop' ELSE {SOME} END, 'out' || n,
        CASE WHEN n % 4000 = 0 THEN 'waiting' ELSE 'sent' END, '',
        now() - make_interval(secs => (200000 - n) * 2),
-       CASE WHEN n % 4000 = 0 THEN '{{"chat": "chat5", "key": "", "text": "buenas"}}'::jsonb END
+       CASE WHEN n % 4000 = 0 THEN '{{"chat": "chat5", "text": "buenas"}}'::jsonb END
 FROM generate_series(1, 200000) AS n;
 
 INSERT INTO tecnobot.chat (chatbot_id, phone_number, last_seen)
@@ -69,7 +69,8 @@ SELECT {SOME}, 'chat' || n, now() - interval '400 days' FROM generate_series(1, 
 UNION ALL SELECT 'shop', 'hot', now();
 INSERT INTO tecnobot.chat_alias (chatbot_id, alias, phone_number)
 SELECT chatbot_id, 'alias of ' || phone_number, phone_number FROM tecnobot.chat;
-INSERT INTO tecnobot.conversation (chat_id, flow, step, version) SELECT id, 'f', 's', 1 FROM tecnobot.chat;
+INSERT INTO tecnobot.conversation (chat_id, position)
+SELECT id, jsonb_build_object('flow', 'f', 'step', 's', 'version', 1, 'stack', jsonb_build_array()) FROM tecnobot.chat;
 
 -- Over seventy days the hot chat grew by 100,000 rows, another one by 50.
 INSERT INTO tecnobot.chat_history (chat_id, role, content, pinned, created_at)

@@ -7,6 +7,7 @@ import asyncpg
 
 from ...messages import ChatId, ChatMessage, Conversation, Position, ToolCall, Turn
 from .database import Connection, Database
+from .encoding import decode_position, encode_position
 from .values import storable, to_json
 
 _MAX_PINNED = 3  # as many as a history window keeps by default
@@ -14,10 +15,10 @@ _MAX_PINNED = 3  # as many as a history window keeps by default
 # A chat without rows still gives one, for its position. A turn that began under an address which was linked since then
 # is answered in the chat of the person.
 _LOAD = """
-SELECT position.flow, position.step, position.version, position.variables,
+SELECT conversation.position,
        said.id, said.role, said.content, said.tool_calls, said.tool_call_id, said.pinned
 FROM tecnobot.chat
-LEFT JOIN tecnobot.conversation AS position ON position.chat_id = chat.id
+LEFT JOIN tecnobot.conversation ON conversation.chat_id = chat.id
 LEFT JOIN LATERAL (
     WITH newest AS (
         SELECT * FROM tecnobot.chat_history AS history WHERE history.chat_id = chat.id ORDER BY id DESC LIMIT $3
@@ -40,8 +41,7 @@ ORDER BY said.id
 _RECORD = """
 WITH given AS (
     SELECT tecnobot.person($1, address) AS person, *
-    FROM unnest($2::text[], $3::text[], $4::text[], $5::bigint[], $6::text[]) WITH ORDINALITY
-        AS given (address, flow, step, version, variables, number)
+    FROM unnest($2::text[], $3::text[]) WITH ORDINALITY AS given (address, position, number)
 ), turn AS (
     SELECT DISTINCT ON (person) * FROM given ORDER BY person, number DESC
 ), written AS (
@@ -52,19 +52,18 @@ WITH given AS (
 ), appended AS (
     INSERT INTO tecnobot.chat_history (chat_id, role, content, tool_calls, tool_call_id, pinned)
     SELECT chat_id, role, content, tool_calls::jsonb, tool_call_id, pinned
-    FROM unnest($7::text[], $8::text[], $9::text[], $10::text[], $11::text[], $12::boolean[]) WITH ORDINALITY
+    FROM unnest($4::text[], $5::text[], $6::text[], $7::text[], $8::text[], $9::boolean[]) WITH ORDINALITY
         AS said (address, role, content, tool_calls, tool_call_id, pinned, number)
     JOIN given USING (address) JOIN written USING (person)
     ORDER BY said.number
 ), ended AS (
     DELETE FROM tecnobot.conversation
     USING written JOIN turn USING (person)
-    WHERE conversation.chat_id = written.chat_id AND turn.flow IS NULL
+    WHERE conversation.chat_id = written.chat_id AND turn.position IS NULL
 )
-INSERT INTO tecnobot.conversation (chat_id, flow, step, version, variables)
-SELECT chat_id, flow, step, version, variables::jsonb FROM turn JOIN written USING (person) WHERE flow IS NOT NULL
-ON CONFLICT (chat_id) DO UPDATE SET
-    flow = excluded.flow, step = excluded.step, version = excluded.version, variables = excluded.variables
+INSERT INTO tecnobot.conversation (chat_id, position)
+SELECT chat_id, turn.position::jsonb FROM turn JOIN written USING (person) WHERE turn.position IS NOT NULL
+ON CONFLICT (chat_id) DO UPDATE SET position = excluded.position
 """
 
 _PERSON = "SELECT tecnobot.person($1, $2)"
@@ -101,10 +100,7 @@ SELECT jsonb_build_object(
     'aliases', (SELECT coalesce(jsonb_agg(alias ORDER BY seen_at NULLS FIRST, alias), '[]') FROM kept),
     'first_seen', first_seen,
     'last_seen', last_seen,
-    'position', (
-        SELECT jsonb_build_object('flow', flow, 'step', step, 'version', version, 'variables', variables)
-        FROM tecnobot.conversation WHERE chat_id = chat.id
-    ),
+    'position', (SELECT position FROM tecnobot.conversation WHERE chat_id = chat.id),
     'history', (
         SELECT coalesce(jsonb_agg(to_jsonb(history) - 'chat_id' - 'id' ORDER BY id), '[]')
         FROM tecnobot.chat_history AS history WHERE chat_id = chat.id
@@ -139,7 +135,8 @@ class PostgresConversations:
         if not rows:
             return Conversation()
         history = tuple(_message(row) for row in rows if row["id"] is not None)
-        return Conversation(history, _position(rows[0]))
+        position = rows[0]["position"]
+        return Conversation(history, None if position is None else decode_position(position))
 
     async def record(self, turns: Sequence[Turn]) -> None:
         """Append the history and set the positions of *turns*, all or nothing: one statement for all of them.
@@ -173,18 +170,13 @@ def _address(chat: ChatId) -> str:
 
 
 def _positions(turns: Sequence[Turn]) -> list[list[object]]:
-    """Columns: address, flow, step, version, variables; one row for each chat."""
+    """Columns: address, position or None; one row for each chat."""
     last: dict[str, Position | None] = {}
     for turn in turns:
         last.pop(_address(turn.chat), None)  # two addresses of one person: whichever comes last decides
         last[_address(turn.chat)] = turn.position
-    rows: list[tuple[object, ...]] = [
-        (address, storable(at.flow), storable(at.step), at.version, to_json(dict(at.variables)))
-        if at is not None
-        else (address, None, None, None, None)
-        for address, at in last.items()
-    ]
-    return _columns(rows, 5)
+    rows = [(address, None if at is None else to_json(encode_position(at))) for address, at in last.items()]
+    return _columns(rows, 2)
 
 
 def _rows(turns: Sequence[Turn]) -> list[list[object]]:
@@ -211,9 +203,3 @@ def _columns(rows: Sequence[Sequence[object]], width: int) -> list[list[object]]
 def _message(row: asyncpg.Record) -> ChatMessage:
     calls = tuple(ToolCall(**call) for call in row["tool_calls"] or ())
     return ChatMessage(row["role"], row["content"], calls, row["tool_call_id"], row["pinned"])
-
-
-def _position(row: asyncpg.Record) -> Position | None:
-    if row["flow"] is None:
-        return None
-    return Position(row["flow"], row["step"], row["version"], row["variables"])

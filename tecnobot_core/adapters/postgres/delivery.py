@@ -14,7 +14,7 @@ from ...errors import LeaseLostError, LifecycleError, StoreError
 from ...messages import ChatMessage, InboundMessage, OutboundMessage, Turn
 from ...tasks import Tasks
 from .database import Database
-from .encoding import decode_inbound, decode_outbound, encode
+from .encoding import decode_inbound, decode_outbound, encode, encode_position
 from .group_commit import GroupCommit
 from .values import storable, to_json
 
@@ -303,14 +303,13 @@ class PostgresDelivery:
 
 
 def _turn(turn: Turn, nonce: str, taken: Collection[str]) -> dict[str, Any]:
-    position = None if turn.position is None else {**asdict(turn.position), "variables": dict(turn.position.variables)}
     return {
         "nonce": nonce,
         "address": turn.chat.reveal(),
         "inbound": list(turn.inbound),
         "recorded": turn.outcome == "answered",
         "history": [_row(row) for row in turn.history],
-        "position": position,
+        "position": None if turn.position is None else encode_position(turn.position),
         "outgoing": [
             {"key": m.key, "state": "taken" if m.key in taken else "waiting", "body": encode(m)} for m in turn.outgoing
         ],

@@ -1,11 +1,11 @@
-"""Messages as JSON: what the inbox and the outbox hold."""
+"""Messages and positions as JSON: what the tables hold."""
 
 from base64 import b64decode, b64encode
 from collections.abc import Mapping
 from dataclasses import asdict, fields
 from typing import Any
 
-from ...messages import ChatId, InboundMessage, MediaReference, OutboundMessage
+from ...messages import ChatId, InboundMessage, MediaReference, OutboundMessage, Position
 
 # An id or a key has a column of its own; aliases are settled before a message is journaled.
 _LEFT_OUT = {"id", "key", "aliases", "chat", "media"}
@@ -47,3 +47,15 @@ def _decoded(body: Mapping[str, Any]) -> dict[str, Any]:
     if (media := body.get("media")) is not None:
         decoded["media"] = MediaReference(**{**media, "key": b64decode(media["key"])})
     return decoded
+
+
+def encode_position(position: Position) -> dict[str, Any]:
+    """*position* in JSON types."""
+    return {field.name: getattr(position, field.name) for field in fields(position)} | {
+        "variables": dict(position.variables)
+    }
+
+
+def decode_position(stored: Mapping[str, Any]) -> Position:
+    """The position that was encoded."""
+    return Position(**{**stored, "stack": tuple((flow, step, version) for flow, step, version in stored["stack"])})

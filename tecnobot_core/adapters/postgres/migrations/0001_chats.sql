@@ -37,10 +37,8 @@ CREATE INDEX chat_history_pinned ON tecnobot.chat_history (chat_id, id) WHERE pi
 
 CREATE TABLE tecnobot.conversation (
     chat_id bigint PRIMARY KEY REFERENCES tecnobot.chat ON DELETE CASCADE,
-    flow text NOT NULL,
-    step text NOT NULL,
-    version bigint NOT NULL,
-    variables jsonb NOT NULL DEFAULT '{}'
+    -- Flow, step, version, variables, callers, and what the step waits for.
+    position jsonb NOT NULL
 ) WITH (fillfactor = 70);
 
 -- No policies: the owner of the tables reads and writes, everybody else sees nothing.

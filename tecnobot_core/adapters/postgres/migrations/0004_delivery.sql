@@ -210,13 +210,11 @@ BEGIN
         FROM recorded JOIN written USING (address) ORDER BY chat_id, number DESC
     ), ended AS (
         DELETE FROM tecnobot.conversation USING standing
-        WHERE conversation.chat_id = standing.chat_id AND jsonb_typeof(position) = 'null'
+        WHERE conversation.chat_id = standing.chat_id AND jsonb_typeof(standing.position) = 'null'
     ), moved AS (
-        INSERT INTO tecnobot.conversation (chat_id, flow, step, version, variables)
-        SELECT chat_id, position ->> 'flow', position ->> 'step', (position ->> 'version')::bigint, position -> 'variables'
-        FROM standing WHERE jsonb_typeof(position) = 'object'
-        ON CONFLICT (chat_id) DO UPDATE SET
-            flow = excluded.flow, step = excluded.step, version = excluded.version, variables = excluded.variables
+        INSERT INTO tecnobot.conversation (chat_id, position)
+        SELECT chat_id, position FROM standing WHERE jsonb_typeof(position) = 'object'
+        ON CONFLICT (chat_id) DO UPDATE SET position = excluded.position
     )
     INSERT INTO tecnobot.outbox (chatbot_id, key, body, state, nonce)
     SELECT wanted_chatbot, message ->> 'key', message -> 'body', message ->> 'state', item ->> 'nonce'
