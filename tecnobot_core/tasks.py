@@ -89,6 +89,77 @@ class Tasks:
             await asyncio.wait(running)
 
 
+class TimeLimit:
+    """Cancels what takes longer than *limit_s*: ``with limit() as running: await …`` raises TimeoutError then.
+
+    As ``asyncio.timeout``, with one timer for all that run: arming and disarming one for every message costs as much as
+    matching it does. ``running.expired`` tells whether the limit was reached.
+    """
+
+    def __init__(self, limit_s: float) -> None:
+        self.limit_s = limit_s
+        self._running: dict[Running, None] = {}  # in the order in which they end
+        self._timer: asyncio.TimerHandle | None = None
+
+    def __call__(self) -> "Running":
+        return Running(self)
+
+    def begin(self, running: "Running") -> None:
+        """Count *running*'s time from now."""
+        loop = asyncio.get_running_loop()
+        running.ends_at = loop.time() + self.limit_s
+        self._running[running] = None
+        if self._timer is None:
+            self._timer = loop.call_at(running.ends_at, self._look)
+
+    def end(self, running: "Running") -> None:
+        """*running* has ended, in time or not."""
+        del self._running[running]
+
+    def _look(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._timer = None
+        for running in self._running:
+            if running.ends_at > loop.time():
+                self._timer = loop.call_at(running.ends_at, self._look)
+                return
+            running.expire()
+
+
+class Running:
+    """One thing that runs under a TimeLimit, in the task that entered it."""
+
+    __slots__ = ("_cancelling", "_limit", "_task", "ends_at", "expired")
+
+    def __init__(self, limit: TimeLimit) -> None:
+        self.expired = False
+        self.ends_at = 0.0
+        self._limit = limit
+        self._cancelling = 0
+
+    def expire(self) -> None:
+        """Cancel the task, once."""
+        if not self.expired:
+            self.expired = True
+            self._task.cancel()
+
+    def __enter__(self) -> Self:
+        task = asyncio.current_task()
+        assert task is not None  # whoever awaits runs in one
+        self._task: asyncio.Task[Any] = task
+        self._cancelling = task.cancelling()
+        self._limit.begin(self)
+        return self
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._limit.end(self)
+        # Somebody else may have cancelled the task at the same time; then it is theirs.
+        if self.expired and self._task.uncancel() <= self._cancelling and exc_type is asyncio.CancelledError:
+            raise TimeoutError from exc
+
+
 def is_being_cancelled() -> bool:
     """Whether somebody cancelled the current task; if not, a CancelledError comes from something that it awaited."""
     task = asyncio.current_task()

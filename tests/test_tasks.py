@@ -8,7 +8,7 @@ import pytest
 
 from tecnobot_core.errors import LifecycleError
 from tecnobot_core.events import BackgroundTaskFailed, EventBus
-from tecnobot_core.tasks import Tasks, stop_signals, wait_or_sleep
+from tecnobot_core.tasks import Running, Tasks, TimeLimit, stop_signals, wait_or_sleep
 from tecnobot_core.testing import FakeClock
 
 
@@ -112,3 +112,66 @@ async def test_the_outer_listener_hears_again_when_the_inner_one_is_gone() -> No
             pass
         os.kill(os.getpid(), signal.SIGTERM)
         await asyncio.wait_for(stopped.wait(), 5)
+
+
+async def test_what_takes_too_long_is_cancelled_and_what_does_not_is_left_alone() -> None:
+    limit = TimeLimit(0.01)
+    with limit():
+        await asyncio.sleep(0)
+    with pytest.raises(TimeoutError), limit() as running:
+        await asyncio.Event().wait()
+    assert running.expired
+    await asyncio.sleep(0)  # nothing of the cancellation is left behind
+    with limit() as running:
+        await asyncio.sleep(0)
+    assert not running.expired
+
+
+async def test_many_run_under_one_limit_and_each_ends_at_its_own_time() -> None:
+    loop, limit, ended = asyncio.get_running_loop(), TimeLimit(0.02), []
+
+    async def hang(number: int, begins_after_s: float) -> None:
+        await asyncio.sleep(begins_after_s)
+        began_at = loop.time()
+        with pytest.raises(TimeoutError), limit():
+            await asyncio.Event().wait()
+        ended.append((number, loop.time() - began_at))
+
+    await asyncio.gather(*(hang(number, number * 0.005) for number in range(5)))
+    assert [number for number, _ in ended] == [0, 1, 2, 3, 4]
+    assert all(took_s >= 0.0199 for _, took_s in ended)
+
+
+async def test_a_cancellation_by_others_stays_one_under_a_limit() -> None:
+    async def run() -> None:
+        with TimeLimit(60)():
+            await asyncio.Event().wait()
+
+    task = asyncio.create_task(run())
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+async def test_a_timeout_of_the_work_itself_is_not_that_of_the_limit() -> None:
+    with pytest.raises(TimeoutError), TimeLimit(60)() as running:
+        raise TimeoutError
+    assert not running.expired
+
+
+async def test_both_cancellations_in_one_moment_end_as_the_callers() -> None:
+    limit = TimeLimit(60)
+
+    async def run() -> None:
+        with limit() as running:
+            started.append(running)
+            await asyncio.Event().wait()
+
+    started: list[Running] = []
+    task = asyncio.create_task(run())
+    await asyncio.sleep(0)
+    started[0].expire()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task

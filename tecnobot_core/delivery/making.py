@@ -7,7 +7,7 @@ from typing import Protocol
 
 from ..events import EventBus, TurnFailed
 from ..messages import InboundMessage, Turn
-from ..tasks import is_being_cancelled
+from ..tasks import TimeLimit, is_being_cancelled
 from .context import TurnContext
 from .patience import Patience
 
@@ -38,7 +38,7 @@ class TurnMaker:
         self._patience = patience
         self._events = events
         self._counts = counts
-        self._timeout_s = timeout_s
+        self._limit = TimeLimit(timeout_s)
 
     async def make(self, context: TurnContext) -> Turn:
         """The Turn of *context*; made again while the store, from which a handler reads, fails for a while."""
@@ -62,12 +62,12 @@ class TurnMaker:
         return self._fail(message, error)
 
     async def _handle_in_time(self, context: TurnContext) -> Turn:
-        limit = asyncio.timeout(self._timeout_s)
+        running = self._limit()
         try:
-            async with limit:
+            with running:
                 return await self._handle(context)
         except TimeoutError:
-            if not limit.expired():
+            if not running.expired:
                 raise
             # The frames of what was cancelled say nothing that the sentence does not.
-            raise TimeoutError(f"no turn within {self._timeout_s:g} s") from None
+            raise TimeoutError(f"no turn within {self._limit.limit_s:g} s") from None

@@ -9,7 +9,7 @@ from typing import Protocol
 from ..errors import LeaseLostError, TransportError
 from ..events import EventBus, MessageSent, SendExpired, SendRejected, SendUncertain
 from ..messages import ChatId, OutboundMessage
-from ..tasks import Tasks, is_being_cancelled
+from ..tasks import Tasks, TimeLimit, is_being_cancelled
 from .clearance import Clearance, ShowTyping
 from .lanes import Lanes
 from .outgoing import Load, Outgoing, Queued
@@ -73,7 +73,7 @@ class Sender:
         self._events = events
         self._counts = counts
         self._ttl_s = ttl_s
-        self._send_timeout_s = send_timeout_s
+        self._limit = TimeLimit(send_timeout_s)
         self._tasks = tasks
         self._clock = clock
         self._stopped = False
@@ -224,16 +224,17 @@ class Sender:
         return True
 
     async def _try_to_send(self, message: OutboundMessage) -> None:
+        running = self._limit()
         try:
-            async with asyncio.timeout(self._send_timeout_s) as limit:
+            with running:
                 await self._send(message)
         except TransportError:
             raise
         except (Exception, asyncio.CancelledError) as error:
             if is_being_cancelled():
                 raise
-            if limit.expired():
-                late = f"sending took more than {self._send_timeout_s:g} s and was given up"
+            if running.expired:
+                late = f"sending took more than {self._limit.limit_s:g} s and was given up"
                 raise TransportError(late, reason="timeout", sent="maybe") from error
             logger.exception("sending a message to %s failed in a way that transports should not", message.chat)
             raise TransportError(f"the transport failed: {type(error).__name__}", sent="maybe") from error
