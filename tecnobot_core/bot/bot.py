@@ -59,8 +59,8 @@ class Bot:
     could not be sent for *outgoing_ttl_s* expires (None: never). *pacing* makes the bot write as slowly as a person.
 
     While *store* takes no messages they stay in the transport. After *notice_after_s* each of their chats gets
-    ``texts.away`` once; with *answers_without_store* a message that a keyword flow answers is answered at once, and
-    then at most once: a kill in that moment loses it, and no history remembers it.
+    ``texts.away`` once, unless that is empty. With *answers_without_store* a message that a keyword flow answers is
+    answered at once, and then at most once: a kill in that moment loses it, and no history remembers it.
 
     The last messages of active chats are kept in memory, up to *history_bytes*: then nobody else may write them (0:
     read each time).
@@ -250,7 +250,7 @@ class Bot:
         await self._connection.send(await self._people.addressed(message))
 
     def _notice(self, message: InboundMessage) -> Sequence[OutboundMessage]:
-        if message.from_me or self._people.is_blacklisted(message.chat):
+        if message.from_me or not self._texts.away or self._people.is_blacklisted(message.chat):
             return ()
         return (OutboundMessage(chat=message.chat, key=f"{message.id}/away", text=self._texts.away),)
 
