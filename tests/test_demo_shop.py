@@ -10,6 +10,7 @@ from typing import Any, get_args
 import pytest
 
 from tecnobot_core.flows.model import Flow, FlowEvent
+from tecnobot_core.flows.steps import Ask, Menu, Send
 
 DATA = Path(__file__).parents[1] / "examples" / "data"
 SHOP: dict[str, Any] = tomllib.loads((DATA / "demo_shop.toml").read_text("utf-8"))
@@ -25,12 +26,14 @@ MODELS = (
 
 
 def read_flow(entry: dict[str, Any]) -> Flow:
-    response = {name: entry[name] for name in ("say", "event", "exact") if name in entry}
+    response = {name: entry[name] for name in ("say", "steps", "event", "exact", "interrupts") if name in entry}
     return Flow.from_stored(entry["id"], entry["keywords"], response, entry.get("priority", 0))
 
 
 FLOWS = [read_flow(entry) for entry in SHOP["flow"]]
-TEXTS = [step.text for flow in FLOWS for step in flow.steps] + [entry["text"] for entry in SHOP["knowledge"]]
+TEXTS = [step.text for flow in FLOWS for step in flow.steps if isinstance(step, Send | Ask | Menu)] + [
+    entry["text"] for entry in SHOP["knowledge"]
+]
 
 
 def fold(text: str) -> str:
@@ -87,7 +90,9 @@ def test_a_keyword_that_may_stand_in_a_sentence_has_at_most_four_words() -> None
 
 
 def test_all_choices_are_the_menu_so_that_a_number_always_means_the_same() -> None:
-    choices = {flow.id: step.buttons for flow in FLOWS for step in flow.steps if step.buttons}
+    choices = {
+        flow.id: step.buttons for flow in FLOWS for step in flow.steps if isinstance(step, Send) and step.buttons
+    }
     assert choices == {"bienvenida": MENU, "menu": MENU}
 
 

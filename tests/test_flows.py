@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from tecnobot_core.errors import FlowError, LifecycleError, StoreError
 from tecnobot_core.events import EventBus, FlowsLoaded
 from tecnobot_core.flows import Flow, FlowRepository, Keyword, MatchIndex, MemoryFlowStore, fold
+from tecnobot_core.flows.folding import fold_letters
 from tecnobot_core.flows.matching import MAX_CHARS, MAX_WORDS
 
 any_text = st.text(st.characters(exclude_categories=()))  # lone surrogates too
@@ -32,6 +33,7 @@ spanish = st.text("abcdefghijklmnñopqrstuvwxyzáéíóúü ¿?¡!,.👍")
         ("hola 👋🏽", "hola"),
         ("👍🏽👍🏽", "👍"),
         ("❤️", "❤"),
+        ("🤷🏽‍♀️", "🤷"),
         ("???", "?"),
     ],
 )
@@ -49,6 +51,13 @@ def test_what_means_something_else_stays_apart(one: str, other: str) -> None:
 @pytest.mark.parametrize("text", ["", "   ", "\u200b\ufe0f", "\n\t"])
 def test_a_text_that_nobody_sees_is_empty(text: str) -> None:
     assert fold(text) == ""
+
+
+@pytest.mark.parametrize(
+    ("typed", "written"), [("C++", "c++"), ("Olá  👋🏽", "ola 👋"), ("¿HOLAAA?", "¿hola?"), ("pizza 🌶️", "pizza 🌶")]
+)
+def test_symbols_can_be_kept(typed: str, written: str) -> None:
+    assert fold_letters(typed) == written == fold_letters(written)
 
 
 @given(any_text)

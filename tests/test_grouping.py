@@ -139,8 +139,18 @@ async def test_stopping_waits_for_no_fragments() -> None:
 async def test_without_a_policy_for_fragments_every_message_is_a_turn() -> None:
     async with shop(TurnPolicy()) as found:
         await found.says("uno", "dos", "tres")
+        await found.says("antes", age_s=60)
         assert await found.delivery.drain(5)
-        assert found.asked == ["uno", "dos", "tres"]
+        assert found.asked == ["uno", "dos", "tres", "antes"]
+
+
+async def test_what_was_sent_long_before_the_last_is_no_fragment_of_it() -> None:
+    async with shop(FRAGMENTS) as found:
+        await found.says("uno")
+        await found.says("antes", age_s=60)
+        await found.says("después", age_s=59)
+        await found.clock.advance(2)
+        assert found.asked == ["uno", "antes\ndespués"]
 
 
 async def waiting_shop(found: Shop, *messages: tuple[str, float], chat: ChatId = ANA) -> None:

@@ -43,7 +43,7 @@ class Desk:
             self.connection,
             self._journal,
             notice=lambda message: (_say(message, "away"),),
-            answer=lambda message: (_say(message, "open"),) if answers and message.text == "open?" else (),
+            answer=self._answer if answers else _no_answer,
             events=self.events,
             tasks=self.tasks,
             notice_after_s=10,
@@ -62,11 +62,18 @@ class Desk:
         self.transport.deliver(*messages)
         await self.clock.settle()
 
+    async def _answer(self, message: InboundMessage) -> Sequence[OutboundMessage]:
+        return (_say(message, "open"),) if message.text == "open?" else ()
+
     async def _journal(self, batch: Sequence[InboundMessage]) -> None:
         await self.works.wait()
         if any(message.id in self.poison for message in batch):
             raise StoreError("cannot be stored", retryable=False)
         self.journaled += [message.id for message in batch]
+
+
+async def _no_answer(message: InboundMessage) -> Sequence[OutboundMessage]:
+    return ()
 
 
 def _say(message: InboundMessage, text: str) -> OutboundMessage:

@@ -6,6 +6,8 @@ import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import AsyncExitStack
+from types import MappingProxyType
+from typing import Any
 
 from ..cache import HybridCache
 from ..completion import ChatModel
@@ -32,6 +34,7 @@ from ..messages import ChatId, InboundMessage, MediaReference, OutboundMessage, 
 from ..rate_limit import RateLimiter
 from ..tasks import Tasks
 from .admission import Admission
+from .conversing import Conversing
 from .intake import Intake
 from .people import People
 from .pipeline import Pipeline
@@ -64,7 +67,8 @@ class Bot:
 
     The last messages of active chats are kept in memory, up to *history_bytes*: then nobody else may write them (0:
     read each time).
-    *addresses* knows which addresses are one person.
+    *addresses* knows which addresses are one person. Do steps of flows name *functions*; answers to questions are read
+    as in *language* ("es", "en", "pt"), phone numbers without a country by *parse_phone*.
     """
 
     def __init__(
@@ -96,6 +100,9 @@ class Bot:
         notice_after_s: float = 10.0,
         answers_without_store: bool = False,
         addresses: AddressBook | None = None,
+        functions: Mapping[str, Callable[..., Any]] = MappingProxyType({}),
+        language: str = "es",
+        parse_phone: Callable[[str], str] | None = None,
         history_bytes: int = 4 * 1024 * 1024,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
@@ -125,6 +132,9 @@ class Bot:
             conversations=self._people.conversations,
             texts=texts,
             flows=flows,
+            conversing=None
+            if flows is None
+            else Conversing(flows, functions, language=language, parse_phone=parse_phone),
             thinking=None if model is None else Thinking(model, self._window, prompt=prompt, cache=cache),
             knowledge=knowledge,
             hearing=hearing,
@@ -153,7 +163,7 @@ class Bot:
             connection,
             self._journal,
             notice=self._notice,
-            answer=self._answer_without_store if answers_without_store else lambda message: (),
+            answer=self._pipeline.answer_from_flows if answers_without_store else _nothing,
             events=self.events,
             tasks=self._tasks,
             notice_after_s=notice_after_s,
@@ -254,9 +264,6 @@ class Bot:
             return ()
         return (OutboundMessage(chat=message.chat, key=f"{message.id}/away", text=self._texts.away),)
 
-    def _answer_without_store(self, message: InboundMessage) -> Sequence[OutboundMessage]:
-        return self._pipeline.answer_from_flows(message)
-
     def _stand_down(self) -> None:
         self._people.clear()
         self.stop()
@@ -296,3 +303,7 @@ class Bot:
             self._apologised.popitem(last=False)
         apology = Reply("error", (Speech(self._texts.apology),), "failed", remembered=False)
         return build_turn(message, "", apology)
+
+
+async def _nothing(message: InboundMessage) -> Sequence[OutboundMessage]:
+    return ()

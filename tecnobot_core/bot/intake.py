@@ -32,7 +32,7 @@ class Intake:
         journal: Callable[[Sequence[InboundMessage]], Awaitable[object]],
         *,
         notice: Callable[[InboundMessage], Sequence[OutboundMessage]],
-        answer: Callable[[InboundMessage], Sequence[OutboundMessage]],
+        answer: Callable[[InboundMessage], Awaitable[Sequence[OutboundMessage]]],
         events: EventBus,
         tasks: Tasks,
         notice_after_s: float,
@@ -138,7 +138,7 @@ class Intake:
         for message in messages:
             if told is not self._told:
                 return  # the outage is over
-            if self._may_be_answered(message) and (answers := self._answer(message)):
+            if self._may_be_answered(message) and (answers := await self._answer(message)):
                 # Before it is sent: what is answered here is answered at most once.
                 del self._held[message.id]
                 await self._connection.acknowledge([message.id])

@@ -8,14 +8,16 @@ from typing import cast, get_args
 
 from ..delivery import Conversations
 from ..errors import AudioError, CompletionError
-from ..flows import FlowEvent, FlowRepository
+from ..flows import FlowEvent, FlowMatch, FlowRepository
+from ..flows.steps import Send
 from ..knowledge import Knowledge, Passage
-from ..messages import ChatMessage, Conversation, InboundMessage, MediaReference, OutboundMessage, Turn
+from ..messages import ChatMessage, Conversation, InboundMessage, MediaReference, OutboundMessage, Position, Turn
 from .admission import Admission
 from .cleaning import clean
+from .conversing import Conversing
 from .texts import Texts
 from .thinking import Thinking
-from .turns import Reply, Trace, build_turn
+from .turns import Reply, Speech, Trace, build_turn
 
 logger = logging.getLogger(__name__)
 
@@ -32,6 +34,7 @@ class Pipeline:
         conversations: Conversations,
         texts: Texts,
         flows: FlowRepository | None = None,
+        conversing: Conversing | None = None,
         thinking: Thinking | None = None,
         knowledge: Knowledge | None = None,
         hearing: Callable[[MediaReference], Awaitable[str]] | None = None,
@@ -43,6 +46,7 @@ class Pipeline:
         self._conversations = conversations
         self._texts = texts
         self._flows = flows
+        self._conversing = conversing
         self._thinking = thinking
         self._knowledge = knowledge
         self._hearing = hearing
@@ -68,12 +72,17 @@ class Pipeline:
         reply = Reply.text("late", self._texts.late)
         return build_turn(message, self._words(message), reply, before=self._rows(earlier))
 
-    def answer_from_flows(self, message: InboundMessage) -> Sequence[OutboundMessage]:
-        """What a keyword alone says, without conversation or store; empty where none is meant."""
-        if message.kind != "text" or self._flows is None or self._admission.refuse(message) is not None:
+    async def answer_from_flows(self, message: InboundMessage) -> Sequence[OutboundMessage]:
+        """What a flow that only says something says to a keyword, without store; empty where none is meant."""
+        if message.kind != "text" or self._flows is None or self._conversing is None:
+            return ()
+        if self._admission.refuse(message) is not None:
             return ()
         match = self._flows.match(question) if (question := self._words(message)) else None
-        return () if match is None else build_turn(message, question, Reply.flow(match)).outgoing
+        if match is None or not all(isinstance(step, Send) for step in match.flow.steps):
+            return ()
+        reply = await self._conversing.start(match, message, question)
+        return build_turn(message, question, reply).outgoing
 
     async def _understand(self, message: InboundMessage, trace: Trace) -> tuple[str, Reply | None]:
         """The text to answer, or the reply that ends it here."""
@@ -106,22 +115,35 @@ class Pipeline:
     ) -> Reply:
         conversation = await self._conversations.load(message.chat, self._history_limit)
         trace.note("remember", f"{len(conversation.history)} messages")
-        return (
-            self._from_keyword(question, trace)
-            or self._from_event(message, question, trace)
+        late, reply = await self._from_flow(message, question, conversation.position, trace)
+        reply = (
+            reply
+            or await self._from_keyword(message, question, trace)
+            or await self._from_event(message, question, trace)
             or await self._from_words(message, question, conversation, before, trace)
         )
+        return replace(reply, says=(*late, *reply.says)) if late else reply
 
-    def _from_keyword(self, question: str, trace: Trace) -> Reply | None:
+    async def _from_flow(
+        self, message: InboundMessage, question: str, position: Position | None, trace: Trace
+    ) -> tuple[tuple[Speech, ...], Reply | None]:
+        """What the flow in progress makes of it, behind what it says because its time was over."""
+        if position is None or self._conversing is None:
+            return (), None
+        late, reply = await self._conversing.resume(position, message, question)
+        trace.note("flow", f"{position.flow}: {position.step if reply is not None else 'over'}")
+        return late, reply
+
+    async def _from_keyword(self, message: InboundMessage, question: str, trace: Trace) -> Reply | None:
         match = self._flows.match(question) if self._flows is not None and question else None
         trace.note("keyword", "no match" if match is None else f"{match.flow.id}: {match.matched}")
-        return None if match is None else Reply.flow(match)
+        return await self._start(match, message, question)
 
-    def _from_event(self, message: InboundMessage, question: str, trace: Trace) -> Reply | None:
+    async def _from_event(self, message: InboundMessage, question: str, trace: Trace) -> Reply | None:
         """What a message without words is answered with: the flow of its kind, or that it cannot be used."""
         if question:
             return None
-        if (reply := self._event(message.kind, trace)) is not None:
+        if (reply := await self._event(message.kind, message, question, trace)) is not None:
             return reply
         return Reply.refusal("unsupported", self._texts.unsupported(message.kind))
 
@@ -137,9 +159,13 @@ class Pipeline:
         reply = await self._from_model(message, question, (*conversation.history, *before), trace)
         if reply is None and (passage := await self._from_knowledge(question, trace)) is not None:
             reply = Reply.text("knowledge", passage.text)
-        if not conversation.history and (welcome := self._event("welcome", trace)) is not None:
-            return welcome if reply is None else replace(reply, says=(*welcome.says, *reply.says))
-        return reply or self._event("unknown", trace) or Reply.text("unknown", self._texts.unknown)
+        if not conversation.history:
+            welcome = await self._event("welcome", message, question, trace)
+            if welcome is not None:
+                return welcome if reply is None else _after(welcome, reply)
+        if reply is None:
+            reply = await self._event("unknown", message, question, trace)
+        return reply or Reply.text("unknown", self._texts.unknown)
 
     async def _from_model(
         self, message: InboundMessage, question: str, history: tuple[ChatMessage, ...], trace: Trace
@@ -163,11 +189,21 @@ class Pipeline:
         trace.note("knowledge", "nothing" if passage is None else f"{passage.title} ({passage.coverage:.0%})")
         return passage
 
-    def _event(self, name: str, trace: Trace) -> Reply | None:
+    async def _event(self, name: str, message: InboundMessage, question: str, trace: Trace) -> Reply | None:
         if self._flows is None or name not in TYPED_EVENTS:
             return None
         match = self._flows.event(cast("FlowEvent", name))
-        if match is None:
+        if match is not None:
+            trace.note("event", name)
+        return await self._start(match, message, question)
+
+    async def _start(self, match: FlowMatch | None, message: InboundMessage, question: str) -> Reply | None:
+        if match is None or self._conversing is None:
             return None
-        trace.note("event", name)
-        return Reply.flow(match)
+        return await self._conversing.start(match, message, question)
+
+
+def _after(welcome: Reply, reply: Reply) -> Reply:
+    """*reply* behind a welcome; before it, when the welcome ends with a question, which is answered next."""
+    says = (*welcome.says, *reply.says) if welcome.position is None else (*reply.says, *welcome.says)
+    return replace(reply, says=says, position=welcome.position or reply.position)

@@ -4,8 +4,17 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ..flows import FlowMatch
-from ..messages import ChatMessage, InboundMessage, OutboundMessage, Outcome, TraceStep, Turn
+from ..flows.steps import Media
+from ..messages import (
+    ChatMessage,
+    InboundMessage,
+    MediaReference,
+    OutboundMessage,
+    Outcome,
+    Position,
+    TraceStep,
+    Turn,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,16 +23,21 @@ class Speech:
 
     text: str
     buttons: tuple[str, ...] = ()
+    media: Media | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What was decided for a message: by whom, what is said, and whether the conversation remembers it."""
+    """What was decided for a message: by whom, what is said, and whether the conversation remembers it.
+
+    ``position`` is where it stands in a flow afterwards.
+    """
 
     by: str
     says: tuple[Speech, ...] = ()
     outcome: Outcome = "answered"
     remembered: bool = True
+    position: Position | None = None
 
     @classmethod
     def text(cls, by: str, text: str) -> "Reply":
@@ -39,11 +53,6 @@ class Reply:
     def silence(cls, by: str, outcome: Outcome = "skipped") -> "Reply":
         """Nothing is said."""
         return cls(by, (), outcome, remembered=False)
-
-    @classmethod
-    def flow(cls, match: FlowMatch) -> "Reply":
-        """What a flow says."""
-        return cls("flow", tuple(Speech(step.text, step.buttons) for step in match.flow.steps))
 
 
 class Trace:
@@ -75,7 +84,7 @@ def build_turn(
     """
     history: tuple[ChatMessage, ...] = ()
     if reply.remembered:
-        said = (ChatMessage("assistant", speech.text) for speech in reply.says)
+        said = (ChatMessage("assistant", speech.text) for speech in reply.says if speech.text)
         history = (*before, ChatMessage("user", question), *said)
     return Turn(
         chat=message.chat,
@@ -83,9 +92,20 @@ def build_turn(
         outcome=reply.outcome,
         answered_by=reply.by,
         history=history,
-        outgoing=tuple(
-            OutboundMessage(chat=message.chat, key=f"{message.id}/{number}", text=said.text, buttons=said.buttons)
-            for number, said in enumerate(reply.says)
-        ),
+        position=reply.position,
+        outgoing=tuple(_outgoing(message, number, said) for number, said in enumerate(reply.says)),
         trace=trace,
+    )
+
+
+def _outgoing(message: InboundMessage, number: int, said: Speech) -> OutboundMessage:
+    media = said.media
+    return OutboundMessage(
+        chat=message.chat,
+        key=f"{message.id}/{number}",
+        text=said.text,
+        buttons=said.buttons,
+        media=None
+        if media is None
+        else MediaReference(kind=media.kind, address=media.address, file_name=media.file_name),
     )

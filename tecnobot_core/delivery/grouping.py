@@ -146,7 +146,8 @@ class Grouping:
 
     def _follows(self, before: InboundMessage, message: InboundMessage, began_at: float) -> bool:
         policy = self._policy
-        gap_s, since_first_s = message.sent_at - before.sent_at, message.sent_at - began_at
+        # Of two messages the later one may have the earlier time: phones are not set alike.
+        gap_s, since_first_s = abs(message.sent_at - before.sent_at), abs(message.sent_at - began_at)
         return _is_typed(message) and gap_s < policy.quiet_s and since_first_s < policy.max_wait_s
 
     def _wait_s(self, first: Arrived, last: Arrived) -> float:

@@ -7,9 +7,10 @@ from unicodedata import normalize
 _ASCII = {code: chr(code).lower() if chr(code).isalnum() else " " for code in range(128)}
 
 # Combining accents, and what is typed but not seen: soft hyphen, zero-width characters, direction marks, variation
-# selectors, skin tones. Of the accents only U+0300..036F: vowel signs of other scripts are letters to their readers.
+# selectors, skin tones, the sign that makes an emoji a man or a woman. Of the accents only U+0300..036F: vowel signs of
+# other scripts are letters to their readers.
 _DROPPED = re.compile(
-    "[\u0300-\u036f\u00ad\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufe00-\ufe0f\ufeff"
+    "\u200d[\u2640\u2642]|[\u0300-\u036f\u00ad\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufe00-\ufe0f\ufeff"
     "\U0001f3fb-\U0001f3ff\U000e0000-\U000e01ef]"
 )
 
@@ -39,6 +40,12 @@ def fold_words(text: str) -> list[str]:
     plain = text if text.isascii() else _without_accents(text)
     spaced = plain.translate(_ASCII) if plain.isascii() else _SEPARATORS.sub(" ", plain)
     return _LENGTHENED.sub(r"\1", spaced).split() or _REPEATED.sub(r"\1", plain).split()
+
+
+def fold_letters(text: str) -> str:
+    """As ``fold``, but punctuation and symbols stay where they are: "C++" becomes "c++", "Olá 👋🏽" "ola 👋"."""
+    plain = text.lower() if text.isascii() else _without_accents(text)
+    return " ".join(_LENGTHENED.sub(r"\1", plain).split())
 
 
 def _without_accents(text: str) -> str:

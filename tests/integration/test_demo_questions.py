@@ -27,7 +27,7 @@ async def shop(database_url: str) -> AsyncIterator[tuple[FlowRepository, Knowled
         await ensure_chatbot(database, "shop", language="spanish")
         store, knowledge = PostgresFlowStore(database), PostgresKnowledge(database, "shop", "spanish")
         for row in SHOP["flow"]:
-            response = {name: row[name] for name in ("say", "event", "exact") if name in row}
+            response = {name: row[name] for name in ("say", "steps", "event", "exact", "interrupts") if name in row}
             await store.put("shop", Flow.from_stored(row["id"], row["keywords"], response, row.get("priority", 0)))
         await knowledge.replace([Passage(row["title"], row["text"]) for row in SHOP["knowledge"]])
         flows = FlowRepository(store, "shop")
