@@ -415,7 +415,7 @@ def _bot() -> list[Flow]:
 
 def _shop() -> list[Flow]:
     rows = tomllib.loads(SHOP.read_text("utf-8"))["flow"]
-    fields = ("say", "event", *get_args(TriggerKind))
+    fields = ("say", "steps", "event", "interrupts", *get_args(TriggerKind))
     return [
         Flow.from_stored(row["id"], row["keywords"], {name: row[name] for name in fields if name in row})
         for row in rows

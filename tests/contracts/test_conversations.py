@@ -1,5 +1,6 @@
 """What everything that remembers conversations does."""
 
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -140,11 +141,16 @@ async def test_an_export_holds_everything(conversations: Conversations) -> None:
     assert isinstance(history, list)
     assert [(row["role"], row["content"]) for row in history] == [("user", "one"), ("user", "two")]
     assert export["chat"] == ANA.reveal()
-    assert export["position"] == {
+    assert json.loads(json.dumps(export["position"])) == {
         "flow": "order",
         "step": "address",
         "version": 3,
         "variables": {"items": ["tv"], "total": 9.5, "gift": None},
+        "stack": [["menu", "2", 7], ["help", "", 0]],
+        "expires_at": 1_800_000_000.25,
+        "kind": "ask",
+        "asked_at": 1_799_999_000.5,
+        "retries": 2,
     }
 
 
