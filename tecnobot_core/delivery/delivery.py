@@ -24,6 +24,7 @@ from .sending import Sender
 
 logger = logging.getLogger(__name__)
 
+FIRST_PURGE_S = 60.0  # after the start, which has enough to read
 PURGE_EVERY_S = 3600.0
 
 
@@ -293,6 +294,7 @@ class Delivery:
                 self._backlog.look()
 
     async def _purge(self) -> None:
+        await self._sleep(FIRST_PURGE_S)
         while not self.stood_down:
             try:
                 await self._patience.run(lambda: self._store.purge(self._remember_s))
