@@ -477,7 +477,7 @@ async def test_a_bot_runs_once() -> None:
 
 
 async def test_a_typing_sign_that_fails_or_hangs_costs_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tecnobot_core.bot.bot.TYPING_TIMEOUT_S", 0.01)
+    monkeypatch.setattr("tecnobot_core.delivery.clearance.SIGN_TIMEOUT_S", 0.01)
     run = Run()
 
     async def broken(chat: ChatId, typing: bool) -> None:

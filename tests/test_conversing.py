@@ -157,6 +157,21 @@ async def test_a_function_can_ask_again_and_one_that_fails_leaves_the_conversati
     ]
 
 
+async def test_a_function_speaks_at_once_and_once_however_often_it_is_called() -> None:
+    told: list[bool] = []
+
+    async def slow(context: FlowContext) -> None:
+        told.append(await context.send_now("un momento…", key="wait"))
+        told.append(await context.send_now("un momento…", key="wait"))
+        raise RuntimeError("the server is away")
+
+    transport = FakeTransport([InboundMessage(id="m", chat=ANA, sent_at=0.0, text="pagar")], ends=True)
+    flows = FlowRepository(MemoryFlowStore([Flow("pagar").on("pagar").then(Do(function="slow"))]), "bot")
+    await Bot(ConnectionManager(transport), flows=flows, functions={"slow": slow}).run()
+    assert told == [True, False]
+    assert [message.text for message in transport.sent] == ["un momento…", SPANISH.apology]
+
+
 async def test_an_answer_that_was_sent_before_the_question_is_none() -> None:
     start = InboundMessage(id="1", chat=ANA, sent_at=2_000_000_000.0, text="registro")
     early = InboundMessage(id="2", chat=ANA, sent_at=1.0, text="hola?")

@@ -239,6 +239,19 @@ async def test_a_clock_that_jumps_by_an_hour_loses_and_doubles_nothing() -> None
         assert found.delivery.statistics().committed == 3
 
 
+async def test_a_clock_that_is_set_right_in_the_middle_makes_no_message_of_a_backlog() -> None:
+    async with shop(TurnPolicy()) as found:
+        looks = iter([3600.0])  # an hour ahead when the backlog is taken, right when it is split
+        found.open_door.clear()
+        await found.says("first")
+        await found.clock.settle()
+        await found.says("uno", "dos", "tres")
+        found.delivery._grouping._wall_clock = lambda: NOW + next(looks, 0.0)
+        found.open_door.set()
+        assert await found.delivery.drain(5)
+        assert found.turns[1:] == [("tres", "tres", ("uno", "dos"))]
+
+
 async def recorded(store: MemoryDelivery, group: Sequence[str], *others: str) -> None:
     texts = [*group, *others]
     await store.accept([InboundMessage(id=text, chat=ANA, sent_at=NOW, text=text) for text in texts])

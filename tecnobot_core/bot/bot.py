@@ -24,6 +24,7 @@ from ..delivery import (
     TurnContext,
     TurnPolicy,
 )
+from ..delivery.clearance import try_to_show
 from ..errors import LifecycleError
 from ..events import EventBus
 from ..flows import FlowRepository
@@ -45,7 +46,6 @@ from .turns import Reply, Speech, build_turn
 logger = logging.getLogger(__name__)
 
 STOP_WAITING_S = 0.5  # with the drain, which then is not waited for, and closing, within 3 s
-TYPING_TIMEOUT_S = 1.0
 MAX_APOLOGISED = 10_000  # chats that are remembered as told; beyond that an old one may be told again
 
 
@@ -105,6 +105,7 @@ class Bot:
         parse_phone: Callable[[str], str] | None = None,
         history_bytes: int = 4 * 1024 * 1024,
         clock: Callable[[], float] = time.perf_counter,
+        wall_clock: Callable[[], float] = time.time,
     ) -> None:
         self.events = events or EventBus()
         self._connection = connection
@@ -134,7 +135,7 @@ class Bot:
             flows=flows,
             conversing=None
             if flows is None
-            else Conversing(flows, functions, language=language, parse_phone=parse_phone),
+            else Conversing(flows, functions, language=language, parse_phone=parse_phone, clock=wall_clock),
             thinking=None if model is None else Thinking(model, self._window, prompt=prompt, cache=cache),
             knowledge=knowledge,
             hearing=hearing,
@@ -158,6 +159,7 @@ class Bot:
             max_concurrent=max_concurrent,
             turn_timeout_s=turn_timeout_s,
             outgoing_ttl_s=outgoing_ttl_s,
+            wall_clock=wall_clock,
         )
         self._intake = Intake(
             connection,
@@ -273,26 +275,18 @@ class Bot:
         if self._typing is None or message.from_me:
             turn = await self._answer(context)
         else:
-            await self._show_typing(self._typing, message.chat, True)
+            await try_to_show(self._typing.set_typing, message.chat, True)
             try:
                 turn = await self._answer(context)
             finally:
-                await self._show_typing(self._typing, message.chat, False)
+                await try_to_show(self._typing.set_typing, message.chat, False)
         self._apologised.pop(message.chat, None)
         return turn
 
     async def _answer(self, context: TurnContext) -> Turn:
         if context.earlier and self._apologises_for_delay and not context.message.from_me:
             return self._pipeline.apologise_for_delay(context.message, context.earlier)
-        return await self._pipeline.answer(context.message, context.earlier)
-
-    async def _show_typing(self, transport: ShowsTyping, chat: ChatId, typing: bool) -> None:
-        """A sign that fails or hangs must cost no answer."""
-        try:
-            async with asyncio.timeout(TYPING_TIMEOUT_S):
-                await transport.set_typing(chat, typing)
-        except Exception:
-            logger.warning("the typing sign could not be set", exc_info=True)
+        return await self._pipeline.answer(context.message, context.earlier, context.send_now)
 
     def _fail(self, message: InboundMessage, error: Exception) -> Turn:
         """Apologise once; not again before something in this chat worked."""

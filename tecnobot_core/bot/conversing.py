@@ -10,8 +10,8 @@ from ..flows.answers import read_answer
 from ..flows.expressions import Expression
 from ..flows.steps import Ask
 from ..flows.templates import render
-from ..messages import InboundMessage, Position
-from .turns import Reply, Speech
+from ..messages import Position
+from .turns import Asked, Reply, Speech
 
 
 class Conversing:
@@ -44,29 +44,26 @@ class Conversing:
             clock=clock,
         )
 
-    async def start(self, match: FlowMatch, message: InboundMessage, question: str) -> Reply:
-        """What the flow of *match* says to *message*, and where the conversation stands then."""
-        answer = _answer(message, question)
-        outcome = await self._interpreter.start(match.flow.id, answer, idempotency_key=message.id)
+    async def start(self, match: FlowMatch, asked: Asked) -> Reply:
+        """What the flow of *match* says to *asked*, and where the conversation stands then."""
+        outcome = await self._interpreter.start(match.flow.id, _answer(asked), idempotency_key=asked.message.id)
         return _reply(outcome)
 
-    async def resume(
-        self, position: Position, message: InboundMessage, question: str
-    ) -> tuple[tuple[Speech, ...], Reply | None]:
-        """What is said because the time of *position* was over, and then what comes of *message*.
+    async def resume(self, position: Position, asked: Asked) -> tuple[tuple[Speech, ...], Reply | None]:
+        """What is said because the time of *position* was over, and then what comes of *asked*.
 
         It answers the flow in progress or starts one that interrupts it; None when it is in no flow any more.
         """
-        if (match := self._flows.match(question, interrupting_only=True)) is not None:
-            return (), await self.start(match, message, question)
+        if (match := self._flows.match(asked.question, interrupting_only=True)) is not None:
+            return (), await self.start(match, asked)
         late: tuple[Speech, ...] = ()
         if position.expires_at is not None and self._clock() >= position.expires_at:
-            outcome = await self._interpreter.time_out(position, idempotency_key=f"{message.id}/late")
+            outcome = await self._interpreter.time_out(position, idempotency_key=f"{asked.message.id}/late")
             late = _speeches(outcome)
             if outcome.position is None:
                 return late, None
             position = outcome.position
-        outcome = await self._interpreter.resume(position, _answer(message, question), idempotency_key=message.id)
+        outcome = await self._interpreter.resume(position, _answer(asked), idempotency_key=asked.message.id)
         return late, None if outcome.lost else _reply(outcome)
 
     def _read(self, ask: Ask, answer: Answer) -> object:
@@ -81,8 +78,16 @@ class Conversing:
         )
 
 
-def _answer(message: InboundMessage, question: str) -> Answer:
-    return Answer(sent_at=message.sent_at, text=question, kind=message.kind, media=message.media, message_id=message.id)
+def _answer(asked: Asked) -> Answer:
+    message = asked.message
+    return Answer(
+        sent_at=message.sent_at,
+        text=asked.question,
+        kind=message.kind,
+        media=message.media,
+        message_id=message.id,
+        send_now=asked.send_now,
+    )
 
 
 def _reply(outcome: Outcome) -> Reply:

@@ -9,6 +9,7 @@ from typing import cast, get_args
 from ..delivery import Conversations
 from ..errors import AudioError, CompletionError
 from ..flows import FlowEvent, FlowMatch, FlowRepository
+from ..flows.context import SendNow
 from ..flows.steps import Send
 from ..knowledge import Knowledge, Passage
 from ..messages import ChatMessage, Conversation, InboundMessage, MediaReference, OutboundMessage, Position, Turn
@@ -17,7 +18,7 @@ from .cleaning import clean
 from .conversing import Conversing
 from .texts import Texts
 from .thinking import Thinking
-from .turns import Reply, Speech, Trace, build_turn
+from .turns import Asked, Reply, Speech, Trace, build_turn
 
 logger = logging.getLogger(__name__)
 
@@ -54,7 +55,9 @@ class Pipeline:
         self._max_text_chars = max_text_chars
         self._clock = clock
 
-    async def answer(self, message: InboundMessage, earlier: Sequence[InboundMessage] = ()) -> Turn:
+    async def answer(
+        self, message: InboundMessage, earlier: Sequence[InboundMessage] = (), send_now: SendNow | None = None
+    ) -> Turn:
         """Admit, understand, answer; *earlier* ones, which nobody answered, count as said before."""
         before = self._rows(earlier)
         trace = Trace(self._clock)
@@ -64,7 +67,7 @@ class Pipeline:
         if reply is None:
             question, reply = await self._understand(message, trace)
         if reply is None:
-            reply = await self._answer(message, question, before, trace)
+            reply = await self._answer(Asked(message, question, send_now), before, trace)
         return build_turn(message, question, reply, tuple(trace.steps), before=before)
 
     def apologise_for_delay(self, message: InboundMessage, earlier: Sequence[InboundMessage]) -> Turn:
@@ -81,7 +84,7 @@ class Pipeline:
         match = self._flows.match(question) if (question := self._words(message)) else None
         if match is None or not all(isinstance(step, Send) for step in match.flow.steps):
             return ()
-        reply = await self._conversing.start(match, message, question)
+        reply = await self._conversing.start(match, Asked(message, question))
         return build_turn(message, question, reply).outgoing
 
     async def _understand(self, message: InboundMessage, trace: Trace) -> tuple[str, Reply | None]:
@@ -110,71 +113,62 @@ class Pipeline:
         rows = (ChatMessage("assistant" if m.from_me else "user", self._words(m)) for m in messages)
         return tuple(row for row in rows if row.content)
 
-    async def _answer(
-        self, message: InboundMessage, question: str, before: tuple[ChatMessage, ...], trace: Trace
-    ) -> Reply:
-        conversation = await self._conversations.load(message.chat, self._history_limit)
+    async def _answer(self, asked: Asked, before: tuple[ChatMessage, ...], trace: Trace) -> Reply:
+        conversation = await self._conversations.load(asked.message.chat, self._history_limit)
         trace.note("remember", f"{len(conversation.history)} messages")
-        late, reply = await self._from_flow(message, question, conversation.position, trace)
+        late, reply = await self._from_flow(asked, conversation.position, trace)
         reply = (
             reply
-            or await self._from_keyword(message, question, trace)
-            or await self._from_event(message, question, trace)
-            or await self._from_words(message, question, conversation, before, trace)
+            or await self._from_keyword(asked, trace)
+            or await self._from_event(asked, trace)
+            or await self._from_words(asked, conversation, before, trace)
         )
         return replace(reply, says=(*late, *reply.says)) if late else reply
 
     async def _from_flow(
-        self, message: InboundMessage, question: str, position: Position | None, trace: Trace
+        self, asked: Asked, position: Position | None, trace: Trace
     ) -> tuple[tuple[Speech, ...], Reply | None]:
         """What the flow in progress makes of it, behind what it says because its time was over."""
         if position is None or self._conversing is None:
             return (), None
-        late, reply = await self._conversing.resume(position, message, question)
+        late, reply = await self._conversing.resume(position, asked)
         trace.note("flow", f"{position.flow}: {position.step if reply is not None else 'over'}")
         return late, reply
 
-    async def _from_keyword(self, message: InboundMessage, question: str, trace: Trace) -> Reply | None:
-        match = self._flows.match(question) if self._flows is not None and question else None
+    async def _from_keyword(self, asked: Asked, trace: Trace) -> Reply | None:
+        match = self._flows.match(asked.question) if self._flows is not None and asked.question else None
         trace.note("keyword", "no match" if match is None else f"{match.flow.id}: {match.matched}")
-        return await self._start(match, message, question)
+        return await self._start(match, asked)
 
-    async def _from_event(self, message: InboundMessage, question: str, trace: Trace) -> Reply | None:
+    async def _from_event(self, asked: Asked, trace: Trace) -> Reply | None:
         """What a message without words is answered with: the flow of its kind, or that it cannot be used."""
-        if question:
+        if asked.question:
             return None
-        if (reply := await self._event(message.kind, message, question, trace)) is not None:
+        if (reply := await self._event(asked.message.kind, asked, trace)) is not None:
             return reply
-        return Reply.refusal("unsupported", self._texts.unsupported(message.kind))
+        return Reply.refusal("unsupported", self._texts.unsupported(asked.message.kind))
 
     async def _from_words(
-        self,
-        message: InboundMessage,
-        question: str,
-        conversation: Conversation,
-        before: tuple[ChatMessage, ...],
-        trace: Trace,
+        self, asked: Asked, conversation: Conversation, before: tuple[ChatMessage, ...], trace: Trace
     ) -> Reply:
         """The model, else the knowledge, else that nothing was found; newcomers are welcomed before it."""
-        reply = await self._from_model(message, question, (*conversation.history, *before), trace)
-        if reply is None and (passage := await self._from_knowledge(question, trace)) is not None:
+        reply = await self._from_model(asked, (*conversation.history, *before), trace)
+        if reply is None and (passage := await self._from_knowledge(asked.question, trace)) is not None:
             reply = Reply.text("knowledge", passage.text)
         if not conversation.history:
-            welcome = await self._event("welcome", message, question, trace)
+            welcome = await self._event("welcome", asked, trace)
             if welcome is not None:
                 return welcome if reply is None else _after(welcome, reply)
         if reply is None:
-            reply = await self._event("unknown", message, question, trace)
+            reply = await self._event("unknown", asked, trace)
         return reply or Reply.text("unknown", self._texts.unknown)
 
-    async def _from_model(
-        self, message: InboundMessage, question: str, history: tuple[ChatMessage, ...], trace: Trace
-    ) -> Reply | None:
+    async def _from_model(self, asked: Asked, history: tuple[ChatMessage, ...], trace: Trace) -> Reply | None:
         if self._thinking is None:
             return None
-        passages = () if self._knowledge is None else await self._knowledge.context(question)
+        passages = () if self._knowledge is None else await self._knowledge.context(asked.question)
         try:
-            text = await self._thinking.answer(message.chat, question, history, passages)
+            text = await self._thinking.answer(asked.message.chat, asked.question, history, passages)
         except CompletionError as error:
             logger.warning("no answer from the model (%s): %s", error.kind, error)
             trace.note("model", error.kind)
@@ -189,18 +183,18 @@ class Pipeline:
         trace.note("knowledge", "nothing" if passage is None else f"{passage.title} ({passage.coverage:.0%})")
         return passage
 
-    async def _event(self, name: str, message: InboundMessage, question: str, trace: Trace) -> Reply | None:
+    async def _event(self, name: str, asked: Asked, trace: Trace) -> Reply | None:
         if self._flows is None or name not in TYPED_EVENTS:
             return None
         match = self._flows.event(cast("FlowEvent", name))
         if match is not None:
             trace.note("event", name)
-        return await self._start(match, message, question)
+        return await self._start(match, asked)
 
-    async def _start(self, match: FlowMatch | None, message: InboundMessage, question: str) -> Reply | None:
+    async def _start(self, match: FlowMatch | None, asked: Asked) -> Reply | None:
         if match is None or self._conversing is None:
             return None
-        return await self._conversing.start(match, message, question)
+        return await self._conversing.start(match, asked)
 
 
 def _after(welcome: Reply, reply: Reply) -> Reply:

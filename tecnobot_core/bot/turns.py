@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from ..flows.context import SendNow
 from ..flows.steps import Media
 from ..messages import (
     ChatMessage,
@@ -15,6 +16,18 @@ from ..messages import (
     TraceStep,
     Turn,
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A message that was understood: *question* is its words.
+
+    *send_now* says something to its sender before the turn is committed.
+    """
+
+    message: InboundMessage
+    question: str
+    send_now: SendNow | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -100,12 +100,13 @@ class Clearance:
         await pacer.wait_turn()
 
     async def _type(self, show_typing: ShowTyping, chat: ChatId, typing_s: float) -> None:
-        await _try_to_show(show_typing, chat, True)
+        await try_to_show(show_typing, chat, True)
         await self._sleep(typing_s)
-        await _try_to_show(show_typing, chat, False)
+        await try_to_show(show_typing, chat, False)
 
 
-async def _try_to_show(show_typing: ShowTyping, chat: ChatId, typing: bool) -> None:
+async def try_to_show(show_typing: ShowTyping, chat: ChatId, typing: bool) -> None:
+    """Show or hide the typing sign of *chat*; one that fails or hangs costs nothing but ``SIGN_TIMEOUT_S``."""
     try:
         async with asyncio.timeout(SIGN_TIMEOUT_S):
             await show_typing(chat, typing)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Any, Self
 
-from ..errors import LeaseLostError, LifecycleError, StoreError
+from ..errors import LeaseLostError, LifecycleError
 from ..events import DuplicateIgnored, EventBus, MessageAccepted, StoodDown, TurnCommitted
 from ..messages import ChatId, InboundMessage, OutboundMessage, Turn
 from ..tasks import Tasks
@@ -21,11 +21,9 @@ from .pacing import Pacer
 from .patience import Patience
 from .ports import DeliveryStore, OutboxEntry, Pending, SendState
 from .sending import Sender
+from .upkeep import Upkeep
 
 logger = logging.getLogger(__name__)
-
-FIRST_PURGE_S = 60.0  # after the start, which has enough to read
-PURGE_EVERY_S = 3600.0
 
 
 @dataclass(slots=True)
@@ -194,8 +192,10 @@ class Delivery:
             raise
         self._sender.look()
         self._backlog.look()
-        self._tasks.start(self._confirm(), "confirm")
-        self._tasks.start(self._purge(), "purge")
+        upkeep = Upkeep(self._store, self._patience, self._sleep)
+        confirming = upkeep.confirm(self._confirm_every_s, self._backlog.look, self._stand_down)
+        self._tasks.start(confirming, "confirm")
+        self._tasks.start(upkeep.purge(self._remember_s), "purge")
         return self
 
     async def __aexit__(
@@ -281,26 +281,6 @@ class Delivery:
         first = turn.outgoing[:1] if turn.outgoing and self._sender.reserve(turn.chat) else ()
         taken = [message.key for message in first]
         return await self._patience.run(lambda: self._store.commit([turn], taken=taken))
-
-    async def _confirm(self) -> None:
-        """Notice another owner also while there is nothing to write, and what other processes have accepted."""
-        while not self.stood_down:
-            await self._sleep(self._confirm_every_s)
-            try:
-                await self._patience.run(self._store.confirm, patient=True)
-            except LeaseLostError:
-                self._stand_down()
-            else:
-                self._backlog.look()
-
-    async def _purge(self) -> None:
-        await self._sleep(FIRST_PURGE_S)
-        while not self.stood_down:
-            try:
-                await self._patience.run(lambda: self._store.purge(self._remember_s))
-            except StoreError as error:
-                logger.warning("what is old could not be forgotten, trying again in an hour: %s", error)
-            await self._sleep(PURGE_EVERY_S)
 
     def _stand_down(self) -> None:
         if not self.stood_down:

@@ -102,7 +102,8 @@ class Grouping:
         the last was written by the owner, who has answered in person, it is that one.
         """
         group = taken[0].group
-        is_backlog = self._is_backlog(taken) if group is None else group.id != taken[0].message.id
+        # Not by the clock again: it may have been set since these were taken.
+        is_backlog = len(taken) > self._fragments(taken) if group is None else group.id != taken[0].message.id
         messages = [arrived.message for arrived in taken]
         if len(taken) == 1 or not is_backlog:
             return _joined(messages), ()

@@ -10,9 +10,7 @@ from types import TracebackType
 from typing import Self
 
 from ..messages import ChatId, ChatMessage, Conversation, InboundMessage, OutboundMessage, Position, Turn
-from .ports import OPEN_STATES, Conversations, Group, OutboxEntry, Pending, SendState
-
-MAX_PINNED = 3  # as many pinned rows as a window keeps by default
+from .ports import MAX_PINNED, OPEN_STATES, Conversations, Group, OutboxEntry, Pending, SendState
 
 
 class MemoryConversations:

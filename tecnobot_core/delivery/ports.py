@@ -8,6 +8,7 @@ from typing import Literal, Protocol, Self
 from ..messages import ChatId, Conversation, InboundMessage, OutboundMessage, Turn
 
 SendState = Literal["waiting", "taken", "sent", "uncertain", "rejected", "expired"]
+MAX_PINNED = 3  # pinned rows that a load adds to the last ones; as many as a history window keeps by default
 OPEN_STATES: frozenset[SendState] = frozenset({"waiting", "taken"})
 
 
@@ -128,7 +129,10 @@ class Conversations(Protocol):
     """Remembers each chat. Failures are StoreError."""
 
     async def load(self, chat: ChatId, limit: int) -> Conversation:
-        """The last *limit* rows of *chat*, oldest first, and its position; empty for an unknown chat."""
+        """The last *limit* rows of *chat*, up to MAX_PINNED older ones that are pinned before them, and its position.
+
+        Oldest first; empty for an unknown chat.
+        """
         ...
 
     async def record(self, turns: Sequence[Turn]) -> None:

@@ -7,8 +7,7 @@ from dataclasses import dataclass, fields
 from sys import getsizeof, intern
 
 from ..messages import ChatId, ChatMessage, Conversation, Position, Turn
-from .memory import MAX_PINNED
-from .ports import Conversations
+from .ports import MAX_PINNED, Conversations
 
 MIB = 1024 * 1024
 SLOT_BYTES = 200  # measured with tracemalloc on CPython 3.11: what a chat takes beside its texts and rows, 150 to 250

@@ -2,21 +2,31 @@
 
 from collections.abc import Awaitable, Generator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from ..messages import MediaReference, MessageKind, Position
 from .steps import Handoff, Send
 
 
+class SendNow(Protocol):
+    """Says something at once; False when *key* was said before."""
+
+    def __call__(self, text: str, *, key: str) -> Awaitable[bool]: ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """A message, as a flow sees it. ``sent_at`` is in Unix seconds, and what was said never prints."""
+    """A message, as a flow sees it. ``sent_at`` is in Unix seconds, and what was said never prints.
+
+    ``send_now(text, key=…)`` says something to its sender before the turn is committed, once for each key in the turn.
+    """
 
     sent_at: float
     text: str = field(default="", repr=False)
     kind: MessageKind = "text"
     media: MediaReference | None = None
     message_id: str = ""
+    send_now: SendNow | None = field(default=None, repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +53,7 @@ class FlowContext:
     answered again after a crash, so that a payment can be asked for once.
     """
 
-    __slots__ = ("_says", "arguments", "idempotency_key", "kind", "media", "text", "variables")
+    __slots__ = ("_says", "_send_now", "arguments", "idempotency_key", "kind", "media", "text", "variables")
 
     def __init__(
         self, answer: Answer, variables: dict[str, Any], arguments: Mapping[str, Any], idempotency_key: str
@@ -55,6 +65,7 @@ class FlowContext:
         self.arguments = arguments
         self.idempotency_key = idempotency_key
         self._says: list[Send] = []
+        self._send_now = answer.send_now
 
     def send(self, text: str) -> Awaitable[None]:
         """Say *text* as it is, in the order of the calls. Only says: where it goes on is what the function returns.
@@ -63,6 +74,17 @@ class FlowContext:
         """
         self._says.append(Send(text=text))
         return _Done()
+
+    async def send_now(self, text: str, *, key: str) -> bool:
+        """Say *text* at once, before and apart from what the turn says; False when *key* was said in this call before.
+
+        For "one moment, please": said once however often the call is repeated after a crash, and also when it fails.
+        Where no message caused the call, as when time was over, it is said with the turn.
+        """
+        if self._send_now is None:
+            self._says.append(Send(text=text))
+            return True
+        return await self._send_now(text, key=f"{self.idempotency_key}/{key}")
 
     def said(self) -> tuple[Send, ...]:
         """What was said until now."""

@@ -1,13 +1,14 @@
-"""The bot that is killed: ``python -m tests.crash.bot DATABASE SOCKET SEED CHATBOT``.
+"""The bot that is killed: ``python -m tests.crash.bot DATABASE SOCKET SEED CHATBOT CLOCK``.
 
-DATABASE is an address, or the folder of a private server.
+DATABASE is an address, or the folder of a private server. CLOCK is "steady" or "jumps".
 """
 
 import asyncio
 import json
 import random
 import sys
-from collections.abc import AsyncIterator, Sequence
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -26,8 +27,9 @@ from tecnobot_core.tasks import Tasks, stop_signals
 class SocketTransport:
     """Speaks with Phones, a line of JSON for each thing said."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, sent_at: Callable[[], float]) -> None:
         self._path = path
+        self._sent_at = sent_at
         self._tasks = Tasks("socket")
         self._writer: asyncio.StreamWriter | None = None
         self._waiting: dict[str, asyncio.Future[None]] = {}
@@ -69,12 +71,24 @@ class SocketTransport:
         while line := await reader.readline():
             said = json.loads(line)
             if said["type"] == "message":
-                sink(InboundMessage(id=said["id"], chat=ChatId(said["chat"]), sent_at=0.0, text=f"¿{said['id']}?"))
+                chat, text = ChatId(said["chat"]), f"¿{said['id']}?"
+                sink(InboundMessage(id=said["id"], chat=chat, sent_at=self._sent_at(), text=text))
             else:
                 self._waiting[said["key"]].set_result(None)
         for sent in self._waiting.values():
             sent.set_exception(TransportError("the socket closed", reason="network", sent="maybe"))
         sink(Lost())
+
+
+class JumpingClock:
+    """This machine's clock as somebody sets it: an hour ahead, right again, an hour behind, every few looks."""
+
+    def __init__(self) -> None:
+        self._looks = 0
+
+    def __call__(self) -> float:
+        self._looks += 1
+        return time.time() + 3600 * (0, 1, 0, -1)[self._looks // 25 % 4]
 
 
 class SlowModel:
@@ -97,8 +111,8 @@ async def address_of(database: str) -> AsyncIterator[str]:
         yield server.dsn
 
 
-async def main(where: str, path: str, seed: int, chatbot: str) -> None:
-    transport, events = SocketTransport(path), EventBus()
+async def main(where: str, path: str, seed: int, chatbot: str, jumps: bool) -> None:
+    transport, events = SocketTransport(path, sent_at=time.time if jumps else lambda: 0.0), EventBus()
     async with address_of(where) as dsn, Database(dsn) as database:
         await migrate(database)
         await ensure_chatbot(database, chatbot)
@@ -107,7 +121,9 @@ async def main(where: str, path: str, seed: int, chatbot: str) -> None:
             model=SlowModel(seed),
             conversations=PostgresConversations(database, chatbot),
             store=PostgresDelivery(database, chatbot),
-            policy=TurnPolicy(collapse_after_s=0),  # every message gets its own answer, however often it is killed
+            # Every message gets its own answer, however often it is killed; or what every bot does.
+            policy=TurnPolicy() if jumps else TurnPolicy(collapse_after_s=0),
+            wall_clock=JumpingClock() if jumps else time.time,
             events=events,
         )
         async with stop_signals(bot.stop):
@@ -115,4 +131,4 @@ async def main(where: str, path: str, seed: int, chatbot: str) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4]))
+    asyncio.run(main(sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4], sys.argv[5] == "jumps"))

@@ -17,14 +17,19 @@ MAX_SENDING = 64  # what a Bot sends at once
 
 @asynccontextmanager
 async def bot_process(
-    database: str | Path, phones: Phones, seed: int, chatbot: str = "crash", log: int | None = None
+    database: str | Path,
+    phones: Phones,
+    seed: int,
+    chatbot: str = "crash",
+    log: int | None = None,
+    clock: str = "steady",
 ) -> AsyncIterator[asyncio.subprocess.Process]:
     """The bot, connected; killed at the end if it still runs.
 
     *database* is an address or a private server's folder; *log* is an open file for what it says, by its number.
     """
     connections = phones.connections
-    command = (sys.executable, "-m", "tests.crash.bot", str(database), str(phones.path), str(seed), chatbot)
+    command = (sys.executable, "-m", "tests.crash.bot", str(database), str(phones.path), str(seed), chatbot, clock)
     bot = await asyncio.create_subprocess_exec(*command, cwd=ROOT, stderr=log)
     try:
         async with asyncio.timeout(60):
@@ -119,6 +124,43 @@ async def everything_agrees(
         assert len(uncertain) <= MAX_SENDING * cuts, "more is uncertain than was being sent"
     finally:
         await connection.close()
+
+
+async def everything_was_told(dsn: str, phones: Phones, messages: list[tuple[str, str]], cuts: int) -> int:
+    """As ``everything_agrees``, where a backlog may get one answer for all; returns how many answers there are."""
+    by_chat: defaultdict[str, list[str]] = defaultdict(list)
+    for chat, id in messages:
+        by_chat[chat].append(id)
+    connection = await asyncpg.connect(dsn)
+    try:
+        rows = await histories(connection, "crash")
+        asked = {chat: [row for row in said if row.startswith("¿")] for chat, said in rows.items()}
+        for chat, ids in by_chat.items():
+            assert asked.get(chat) == [f"¿{id}?" for id in ids], f"lost, doubled or not in order in {chat}"
+        # Each answer is to the question right before it, and has the key of that one.
+        answers = {
+            chat: [_answered(said, n) for n in range(len(said)) if said[n].startswith("a")]
+            for chat, said in rows.items()
+        }
+        entries = await connection.fetch("SELECT key, state FROM tecnobot.outbox WHERE chatbot_id = 'crash'")
+        states = {entry["key"]: entry["state"] for entry in entries}
+        assert set(states) == {key for keys in answers.values() for key in keys}
+        uncertain = {key for key, state in states.items() if state == "uncertain"}
+        assert set(states.values()) <= {"sent", "uncertain"}
+        assert len(uncertain) <= MAX_SENDING * cuts, "more is uncertain than was being sent"
+        for chat, keys in answers.items():
+            arrived = phones.sent[chat]
+            assert arrived == [key for key in keys if key in set(arrived)], "sent twice or not in order"
+            assert set(keys) - set(arrived) <= uncertain, "a message was lost in silence"
+        return len(states)
+    finally:
+        await connection.close()
+
+
+def _answered(said: list[str], number: int) -> str:
+    question = said[number - 1]
+    assert said[number] == f"answer to {question}"
+    return f"{question.strip('¿?')}/0"
 
 
 def conversation(chats: int, each: int) -> list[tuple[str, str]]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.crash.checks import bot_process, conversation, everything_agrees, finishes
+from tests.crash.checks import bot_process, conversation, everything_agrees, everything_was_told, finishes
 from tests.crash.phones import Phones
 
 pytestmark = pytest.mark.postgres
@@ -33,6 +33,19 @@ async def crash(dsn: str, kills: int, chats: int, each: int, seed: int) -> None:
 
 async def test_20_kills_of_the_bot_lose_and_double_nothing(database_url: str) -> None:
     await crash(database_url, kills=20, chats=20, each=100, seed=1)
+
+
+async def test_kills_and_a_clock_that_jumps_by_an_hour_lose_and_double_nothing(database_url: str) -> None:
+    messages, chance = conversation(chats=20, each=60), random.Random(7)
+    with tempfile.TemporaryDirectory() as folder:
+        async with Phones(Path(folder) / "phones", messages) as phones:
+            for number in range(6):
+                async with bot_process(database_url, phones, number, clock="jumps"):
+                    await asyncio.sleep(chance.random() * 0.15)  # the moment of the kill is what is being varied
+            async with bot_process(database_url, phones, 6, clock="jumps") as bot:
+                await finishes(bot, phones, database_url)
+            n_answers = await everything_was_told(database_url, phones, messages, cuts=6)
+    assert n_answers < len(messages)  # an hour ahead, what waits looks like what an outage left
 
 
 @pytest.mark.slow

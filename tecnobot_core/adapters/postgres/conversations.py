@@ -5,12 +5,11 @@ from dataclasses import asdict
 
 import asyncpg
 
+from ...delivery.ports import MAX_PINNED
 from ...messages import ChatId, ChatMessage, Conversation, Position, ToolCall, Turn
 from .database import Connection, Database
 from .encoding import decode_position, encode_position
 from .values import storable, to_json
-
-_MAX_PINNED = 3  # as many as a history window keeps by default
 
 # A chat without rows still gives one, for its position. A turn that began under an address which was linked since then
 # is answered in the chat of the person.
@@ -131,7 +130,7 @@ class PostgresConversations:
 
     async def load(self, chat: ChatId, limit: int) -> Conversation:
         """The last *limit* rows, before them up to three older pinned ones, and the position: one round trip."""
-        rows = await self._database.fetch(_LOAD, self._chatbot_id, _address(chat), limit, _MAX_PINNED, idempotent=True)
+        rows = await self._database.fetch(_LOAD, self._chatbot_id, _address(chat), limit, MAX_PINNED, idempotent=True)
         if not rows:
             return Conversation()
         history = tuple(_message(row) for row in rows if row["id"] is not None)

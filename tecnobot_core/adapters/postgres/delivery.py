@@ -4,18 +4,19 @@ import asyncio
 import logging
 import uuid
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import count
 from types import TracebackType
 from typing import Any, Self
 
 from ...delivery.ports import Group, OutboxEntry, Pending, SendState
 from ...errors import LeaseLostError, LifecycleError, StoreError
-from ...messages import ChatMessage, InboundMessage, OutboundMessage, Turn
+from ...messages import InboundMessage, OutboundMessage, Turn
 from ...tasks import Tasks
 from .database import Database
-from .encoding import decode_inbound, decode_outbound, encode, encode_position
+from .encoding import decode_inbound, decode_outbound, encode, encode_turn
 from .group_commit import GroupCommit
+from .retention import purge_delivery
 from .values import storable, to_json
 
 logger = logging.getLogger(__package__)
@@ -40,22 +41,6 @@ _CONFIRM = """
 SELECT (SELECT epoch FROM tecnobot.lease WHERE chatbot_id = $1), count(*) AS n,
        coalesce(sum(pg_column_size(body)), 0)::bigint AS n_bytes
 FROM tecnobot.inbox WHERE chatbot_id = $1
-"""
-# The key of a message that is not done stays: without it the message could be accepted beside itself.
-_PURGE_KEYS = """
-DELETE FROM tecnobot.inbox_key WHERE ctid = ANY (ARRAY(
-    SELECT ctid FROM tecnobot.inbox_key AS key
-    WHERE chatbot_id = $1 AND accepted_at < now() - make_interval(secs => $2) AND NOT EXISTS (
-        SELECT FROM tecnobot.inbox WHERE inbox.chatbot_id = key.chatbot_id AND inbox.message_id = key.message_id
-    ) LIMIT $3
-))
-"""
-_PURGE_ENTRIES = """
-DELETE FROM tecnobot.outbox WHERE ctid = ANY (ARRAY(
-    SELECT ctid FROM tecnobot.outbox
-    WHERE chatbot_id = $1 AND changed_at < now() - make_interval(secs => $2) AND state NOT IN ('waiting', 'taken')
-    LIMIT $3
-))
 """
 _LEASE_LOST = "TB001"  # raised by tecnobot.deliver
 _UNREADABLE = (KeyError, TypeError, ValueError, AttributeError)  # a body that another version wrote
@@ -174,7 +159,7 @@ class PostgresDelivery:
 
     async def commit(self, turns: Sequence[Turn], *, taken: Collection[str] = ()) -> Sequence[OutboxEntry]:
         nonce = self._nonce()
-        rows = await self._submit(nonce, turns=[_turn(turn, nonce, taken) for turn in turns])
+        rows = await self._submit(nonce, turns=[{**encode_turn(turn, taken), "nonce": nonce} for turn in turns])
         self._forget(sum(len(turn.inbound) for turn in turns))
         return _entries(rows, [message for turn in turns for message in turn.outgoing], taken)
 
@@ -211,14 +196,7 @@ class PostgresDelivery:
             raise self._lost()
 
     async def purge(self, older_than_s: float, batch: int = 5000) -> int:
-        purged = 0
-        for statement in (_PURGE_KEYS, _PURGE_ENTRIES):
-            while True:
-                tag = await self._database.execute(statement, self._chatbot_id, older_than_s, batch, idempotent=True)
-                purged += (n := int(tag.removeprefix("DELETE ")))
-                if n < batch:
-                    break
-        return purged
+        return await purge_delivery(self._database, self._chatbot_id, older_than_s, batch)
 
     async def _look(self) -> None:
         """Count the inbox, which others fill and empty too, and see who owns it."""
@@ -300,30 +278,6 @@ class PostgresDelivery:
         for row in found:
             answers[row["nonce"]].append(row)
         return [answers[write.nonce] for write in writes]
-
-
-def _turn(turn: Turn, nonce: str, taken: Collection[str]) -> dict[str, Any]:
-    return {
-        "nonce": nonce,
-        "address": turn.chat.reveal(),
-        "inbound": list(turn.inbound),
-        "recorded": turn.outcome == "answered",
-        "history": [_row(row) for row in turn.history],
-        "position": None if turn.position is None else encode_position(turn.position),
-        "outgoing": [
-            {"key": m.key, "state": "taken" if m.key in taken else "waiting", "body": encode(m)} for m in turn.outgoing
-        ],
-    }
-
-
-def _row(row: ChatMessage) -> dict[str, Any]:
-    return {
-        "role": row.role,
-        "content": row.content,
-        "tool_calls": [asdict(call) for call in row.tool_calls],
-        "tool_call_id": row.tool_call_id,
-        "pinned": row.pinned,
-    }
 
 
 def _entries(

@@ -1,11 +1,11 @@
-"""Messages and positions as JSON: what the tables hold."""
+"""Messages, turns and positions as JSON."""
 
 from base64 import b64decode, b64encode
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, fields
 from typing import Any
 
-from ...messages import ChatId, InboundMessage, MediaReference, OutboundMessage, Position
+from ...messages import ChatId, ChatMessage, InboundMessage, MediaReference, OutboundMessage, Position, Turn
 
 # An id or a key has a column of its own; aliases are settled before a message is journaled.
 _LEFT_OUT = {"id", "key", "aliases", "chat", "media"}
@@ -47,6 +47,30 @@ def _decoded(body: Mapping[str, Any]) -> dict[str, Any]:
     if (media := body.get("media")) is not None:
         decoded["media"] = MediaReference(**{**media, "key": b64decode(media["key"])})
     return decoded
+
+
+def encode_turn(turn: Turn, taken: Collection[str]) -> dict[str, Any]:
+    """*turn* as ``tecnobot.deliver`` takes it; outgoing messages with a key in *taken* are marked as being sent."""
+    return {
+        "address": turn.chat.reveal(),
+        "inbound": list(turn.inbound),
+        "recorded": turn.outcome == "answered",
+        "history": [_row(row) for row in turn.history],
+        "position": None if turn.position is None else encode_position(turn.position),
+        "outgoing": [
+            {"key": m.key, "state": "taken" if m.key in taken else "waiting", "body": encode(m)} for m in turn.outgoing
+        ],
+    }
+
+
+def _row(row: ChatMessage) -> dict[str, Any]:
+    return {
+        "role": row.role,
+        "content": row.content,
+        "tool_calls": [asdict(call) for call in row.tool_calls],
+        "tool_call_id": row.tool_call_id,
+        "pinned": row.pinned,
+    }
 
 
 def encode_position(position: Position) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""History is kept for as long as the owner wants, and no longer."""
+"""What is old is deleted, a little at a time."""
 
 import math
 
@@ -47,6 +47,36 @@ WITH gone AS (
 DELETE FROM tecnobot.chat_alias WHERE chatbot_id = $1 AND phone_number = ANY (ARRAY(SELECT phone_number FROM gone))
 """
 _NO_LINKS = "SELECT pg_advisory_xact_lock_shared(tecnobot.lease_lock($1))"
+
+
+# The key of a message that is not done stays: without it the message could be accepted beside itself.
+_PURGE_KEYS = """
+DELETE FROM tecnobot.inbox_key WHERE ctid = ANY (ARRAY(
+    SELECT ctid FROM tecnobot.inbox_key AS key
+    WHERE chatbot_id = $1 AND accepted_at < now() - make_interval(secs => $2) AND NOT EXISTS (
+        SELECT FROM tecnobot.inbox WHERE inbox.chatbot_id = key.chatbot_id AND inbox.message_id = key.message_id
+    ) LIMIT $3
+))
+"""
+_PURGE_ENTRIES = """
+DELETE FROM tecnobot.outbox WHERE ctid = ANY (ARRAY(
+    SELECT ctid FROM tecnobot.outbox
+    WHERE chatbot_id = $1 AND changed_at < now() - make_interval(secs => $2) AND state NOT IN ('waiting', 'taken')
+    LIMIT $3
+))
+"""
+
+
+async def purge_delivery(database: Database, chatbot_id: str, older_than_s: float, batch: int) -> int:
+    """Delete what inbox and outbox remember of messages that are done; see ``DeliveryStore.purge``."""
+    purged = 0
+    for statement in (_PURGE_KEYS, _PURGE_ENTRIES):
+        while True:
+            tag = await database.execute(statement, chatbot_id, older_than_s, batch, idempotent=True)
+            purged += (n := int(tag.removeprefix("DELETE ")))
+            if n < batch:
+                break
+    return purged
 
 
 class HistoryRetention:
