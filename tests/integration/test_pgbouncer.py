@@ -16,11 +16,13 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 import asyncpg
 import pytest
 
-from tecnobot_core.adapters.postgres import Database, migrate
+from benchmarks._delivery.far import FarDatabase
+from tecnobot_core.adapters.postgres import Database, PostgresDelivery, ensure_chatbot, migrate
 from tecnobot_core.adapters.postgres.database import Connection
 from tecnobot_core.adapters.postgres.migrate import MIGRATIONS
 from tecnobot_core.adapters.postgres.pooler import LISTEN_DEADLINE_S, RawConnection, hears
 from tecnobot_core.errors import StoreError
+from tecnobot_core.messages import ChatId, InboundMessage, OutboundMessage, Turn
 
 PROGRAM = shutil.which("pgbouncer") or shutil.which("pgbouncer", path="/usr/sbin:/usr/local/sbin")
 
@@ -353,3 +355,25 @@ async def test_a_pooler_that_is_restarted_is_used_again(database_url: str) -> No
         waiting = asyncio.create_task(database.fetchval("SELECT 1", idempotent=True))
         await bouncer.start()
         assert await waiting == 1
+
+
+@pytest.mark.parametrize(("through", "at_most"), [("the pooler", 4), ("nothing", 2)])
+async def test_a_write_costs_few_round_trips(start: Start, database_url: str, through: str, at_most: int) -> None:
+    url = await start("transaction", 3) if through == "the pooler" else database_url
+    async with FarDatabase(url, 0.0) as far, Database(far.dsn) as database:
+        assert database.mode == ("transaction" if through == "the pooler" else "session")
+        await migrate(database)
+        await ensure_chatbot(database, "shop")
+        async with PostgresDelivery(database, "shop") as store:
+            chat = ChatId("ana")
+            await store.accept([InboundMessage(id="first", chat=chat, sent_at=0.0)])  # what every connection does once
+            trips, commits = far.round_trips, store.commits
+            for number in range(20):
+                id = f"m{number}"
+                await store.accept([InboundMessage(id=id, chat=chat, sent_at=0.0, text="hola")])
+                answer = OutboundMessage(chat=chat, key=f"{id}/0", text="hola")
+                turn = Turn(chat=chat, inbound=(id,), outcome="answered", answered_by="test", outgoing=(answer,))
+                (entry,) = await store.commit([turn], taken=[answer.key])
+                await store.move({entry.id: "sent"})
+            assert store.commits - commits == 60
+            assert (far.round_trips - trips) / 60 <= at_most

@@ -1,44 +1,22 @@
 """Aliases in PostgreSQL, beyond the contract: chats become one, whole and once, whoever else is at work."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 
 import asyncpg
 import pytest
 
-from tecnobot_core.adapters.postgres import Database, PostgresConversations, PostgresDelivery, ensure_chatbot, migrate
+from tecnobot_core.adapters.postgres import Database, PostgresConversations, PostgresDelivery
 from tecnobot_core.adapters.postgres.addresses import PostgresAliases
-from tecnobot_core.adapters.postgres.database import Connection
 from tecnobot_core.delivery.addresses import AddressBook, Sighting
 from tecnobot_core.errors import StoreError
 from tecnobot_core.messages import ChatId, ChatMessage, Conversation, InboundMessage, OutboundMessage, Position, Turn
+from tests.counting import CountingDatabase
 
 pytestmark = pytest.mark.postgres
 
 LID, OTHER_LID, PHONE, BEN = ChatId("1055@lid"), ChatId("1066@lid"), ChatId("+34600000001"), ChatId("+34600000002")
 ORDERING, BOOKING = Position("order", "address", 3, {"items": ["tv"]}), Position("book", "day", 1)
-
-
-class CountingDatabase(Database):
-    """Counts how often a connection was taken; the store sends one statement each time."""
-
-    taken = 0
-
-    @asynccontextmanager
-    async def acquire(self, *, idempotent: bool = False) -> AsyncIterator[Connection]:
-        self.taken += 1
-        async with super().acquire(idempotent=idempotent) as connection:
-            yield connection
-
-
-@pytest.fixture
-async def database(database_url: str) -> AsyncIterator[CountingDatabase]:
-    async with CountingDatabase(database_url) as database:
-        await migrate(database)
-        await ensure_chatbot(database, "shop")
-        await ensure_chatbot(database, "bakery")
-        yield database
 
 
 @pytest.fixture

@@ -1,41 +1,19 @@
 """Conversations in PostgreSQL, beyond the contract: round trips, wholeness, and many writers."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 from typing import cast
 
 import pytest
 
-from tecnobot_core.adapters.postgres import Database, PostgresConversations, ensure_chatbot, migrate
-from tecnobot_core.adapters.postgres.database import Connection
+from tecnobot_core.adapters.postgres import Database, PostgresConversations
 from tecnobot_core.errors import StoreError
 from tecnobot_core.messages import ChatId, ChatMessage, Conversation, Position, Role, Turn
+from tests.counting import CountingDatabase
 
 pytestmark = pytest.mark.postgres
 
 ANA, BEN = ChatId("ana"), ChatId("ben")
-
-
-class CountingDatabase(Database):
-    """Counts how often a connection was taken; the stores send one statement each time."""
-
-    taken = 0
-
-    @asynccontextmanager
-    async def acquire(self, *, idempotent: bool = False) -> AsyncIterator[Connection]:
-        self.taken += 1
-        async with super().acquire(idempotent=idempotent) as connection:
-            yield connection
-
-
-@pytest.fixture
-async def database(database_url: str) -> AsyncIterator[CountingDatabase]:
-    async with CountingDatabase(database_url) as database:
-        await migrate(database)
-        await ensure_chatbot(database, "shop")
-        await ensure_chatbot(database, "bakery")
-        yield database
 
 
 @pytest.fixture
