@@ -3,8 +3,6 @@
 import argparse
 import asyncio
 import json
-import shutil
-import subprocess
 import sys
 import tempfile
 import time
@@ -16,6 +14,8 @@ from itertools import count
 from pathlib import Path
 from statistics import median
 
+from benchmarks import _builderbot
+from benchmarks._builderbot import ROOT, Found
 from benchmarks._delivery.customers import N_FLOWS
 from benchmarks._delivery.lasting import LongRun
 from benchmarks._delivery.meter import device_bytes_written, device_statistics
@@ -25,9 +25,6 @@ from tecnobot_core.adapters.embedded_postgres import EmbeddedPostgres
 
 REQUIRES: list[str] = []
 NPM_PEER = "builderbot"
-ROOT = Path(__file__).parent.parent
-PEER = ROOT / ".venv-bench-npm" / NPM_PEER
-PEER_SCRIPT = ROOT / "benchmarks" / "peers" / NPM_PEER / "burst.cjs"
 
 REPEATS = 3
 REPEATS_IN_MEMORY = 5  # of a third of a second each, in which something else easily falls
@@ -35,7 +32,6 @@ N_BURST = 5000
 N_CHATS = 500
 N_FIRST = 20
 PEER_SETTINGS = {"its default": None, "its limit 1": 1}
-RUN_DEADLINE_S = 600
 KIB = 1024
 IDLE_S = 3.0
 IDLE_TRIES = 5
@@ -44,20 +40,19 @@ FAULTS = ("lost", "doubled", "out_of_order", "rows_missing")
 
 OPTIONS = {"max_connections": "60"}  # as a server far away allows; several runs ask it at once
 
-Found = dict[str, float]
 numbers = count(1)
 
 
 def measure(run: Run) -> Found:
     """Carry out *run*, in a process of its own; as a chatbot of its own where there is a database."""
     run = replace(run, chatbot_id=f"bench-{next(numbers)}")
-    return _json_of([sys.executable, "-m", "benchmarks._delivery.run", json.dumps(asdict(run))], ROOT)
+    return _builderbot.json_of([sys.executable, "-m", "benchmarks._delivery.run", json.dumps(asdict(run))], ROOT)
 
 
 def measure_long(run: LongRun) -> Found:
     """Carry out *run*, in a process and as a chatbot of its own."""
     run = replace(run, chatbot_id=f"bench-{next(numbers)}")
-    return _json_of([sys.executable, "-m", "benchmarks._delivery.lasting", json.dumps(asdict(run))], ROOT)
+    return _builderbot.json_of([sys.executable, "-m", "benchmarks._delivery.lasting", json.dumps(asdict(run))], ROOT)
 
 
 def measure_peer(wait_ms: float, concurrency_limit: int | None) -> Found:
@@ -69,14 +64,7 @@ def measure_peer(wait_ms: float, concurrency_limit: int | None) -> Found:
         "wait_ms": wait_ms,
         "concurrency_limit": concurrency_limit,
     }
-    with tempfile.TemporaryDirectory() as folder:
-        return _json_of(["node", str(PEER_SCRIPT), str(PEER), json.dumps(options)], Path(folder))
-
-
-def _json_of(command: Sequence[str], folder: Path) -> Found:
-    run = subprocess.run(command, cwd=folder, stdout=subprocess.PIPE, text=True, check=True, timeout=RUN_DEADLINE_S)
-    found: Found = json.loads(run.stdout)
-    return found
+    return _builderbot.burst(options)
 
 
 def middle(runs: Sequence[Found]) -> Found:
@@ -97,7 +85,7 @@ def repeat(run: Run) -> Found:
 
 def report_memory(report: Report, _: Run) -> None:
     """The same burst through both, with the peer as it comes and with the only setting that keeps the order."""
-    version = _peer_version()
+    version = _builderbot.version()
     report.add("BuilderBot", version or "not measured: no npm", "")
     for handler, wait_ms in (("no wait", 0.0), ("0-5 ms", 5.0)):
         run = Run("memory", n_messages=N_BURST, n_chats=N_CHATS, wait_ms=wait_ms)
@@ -256,14 +244,6 @@ def _device_is_idle(directory: Path) -> tuple[bool, str]:
         if per_s <= MAX_IDLE_BYTES_PER_S:
             return True, said
     return False, f"not measured: {said}"
-
-
-def _peer_version() -> str | None:
-    package = PEER / "node_modules" / "@builderbot" / "bot" / "package.json"
-    if shutil.which("node") is None or not package.exists():
-        return None
-    version: str = json.loads(package.read_text("utf-8"))["version"]
-    return version
 
 
 PARTS = {"memory": report_memory, "rate": report_rate, "disk": report_disk, "far": report_far, "long": report_long}

@@ -112,7 +112,7 @@ def _one(n_messages: int, n_flows: int) -> dict[str, float]:
     return found
 
 
-def _measure(*cases: tuple[int, int]) -> list[dict[str, float]]:
+def measure(*cases: tuple[int, int]) -> list[dict[str, float]]:
     """The best rate, the median drift and the worst of all else, over several rounds of all cases.
 
     The best rate, because whatever else the machine does only takes away; in rounds, because what it does changes.
@@ -135,7 +135,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
 
     report = Report("loop")
-    runs = base, many_flows, short, long = _measure((5000, 20), (5000, 5000), (20_000, 20), (200_000, 20))
+    runs = base, many_flows, short, long = measure((5000, 20), (5000, 5000), (20_000, 20), (200_000, 20))
     rate = base["per_cpu_s"]
     report.add("messages/s, a free core (CPU time)", rate, "/s", "at least 5,000", rate >= 5000)
     report.add("messages/s, by the clock on this machine", base["per_s"], "/s")

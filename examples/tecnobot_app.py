@@ -37,16 +37,17 @@ from tecnobot_core.adapters.phone_numbers import phone_parser
 from tecnobot_core.adapters.postgres import (
     Database,
     PostgresAliases,
+    PostgresChatbots,
     PostgresConversations,
     PostgresDelivery,
     PostgresFlowStore,
     PostgresKnowledge,
-    ensure_chatbot,
+    StoredChatbot,
     migrate,
 )
 from tecnobot_core.adapters.regular_expressions import Re2Set
 from tecnobot_core.adapters.web import WebChat, WebServer
-from tecnobot_core.bot import texts
+from tecnobot_core.bot import ChatbotProfile
 from tecnobot_core.cache import policies_with
 from tecnobot_core.completion import ChatModel
 from tecnobot_core.connection import Transport
@@ -69,6 +70,7 @@ class TecnoBot:
         self.settings = settings
         self.stack = stack
         self.shop = tomllib.loads(DEMO.read_text("utf-8"))
+        # Or another row of tecnobot.chatbot: a database holds many, each with flows and settings of its own.
         self.chatbot_id: str = self.shop["shop"]["id"]
         self.events = EventBus()
 
@@ -83,6 +85,9 @@ class TecnoBot:
         self.database = await self.stack.enter_async_context(
             Database(url, min_size=settings.db_pool_min, max_size=settings.db_pool_max, idle_s=settings.db_pool_idle_s)
         )
+        # What the owner decides: prompt, opening hours, who is heard, … in tecnobot.chatbot.settings.
+        chatbot = await PostgresChatbots(self.database).load(self.chatbot_id)
+        self.profile = ChatbotProfile.read(chatbot.settings, chatbot.language)
         # Or MemoryConversations(): forgets at the end, needs no database.
         self.conversations = PostgresConversations(self.database, self.chatbot_id)
         # Or MemoryFlowStore([...]) with flows written in Python.
@@ -118,17 +123,21 @@ class TecnoBot:
         return Bot(
             self.connection,
             # Or None: model and knowledge answer everything. Or without an engine: no regular expressions.
-            flows=FlowRepository(self.flow_store, self.chatbot_id, events=self.events, engine=Re2Set),
-            # Or phone_parser("ES"): the country of a number without one, in answers to questions.
-            parse_phone=phone_parser("MX"),
+            flows=FlowRepository(
+                self.flow_store,
+                self.chatbot_id,
+                events=self.events,
+                engine=Re2Set,
+                suggestions=self.profile.suggestions(),
+            ),
+            # The country of a number without one, in answers to questions. Or None: numbers need their "+".
+            parse_phone=phone_parser(self.profile.country) if self.profile.country else None,
             # Or Knowledge(store, min_coverage=…): how much of a question a paragraph must hold.
             knowledge=Knowledge(self.knowledge_store),
             model=self.model,
             conversations=self.conversations,
             # Or None: which addresses are one person is learned again after a restart.
             addresses=AddressBook(PostgresAliases(self.database, self.chatbot_id)),
-            # Or TurnPolicy(quiet_s=1.5): what is typed in pieces is one message.
-            policy=policy,
             # Or Pacing(): writes as slowly as a person, which WhatsApp likes better.
             pacing=None,
             # Or None, or MemoryDelivery(conversations, …): forgets what was not answered when the process ends.
@@ -144,11 +153,10 @@ class TecnoBot:
             memory=self.memory,
             # Or None: the model is asked each time.
             cache=HybridCache(settings.cache_max_bytes, policies=policies_with(settings.cache_ttl_s)),
-            # Or Texts(unknown=…, apology=…, …), in your own words.
-            texts=texts.for_language(self.shop["shop"]["language"]),
-            prompt=self.shop["shop"]["prompt"],
             events=self.events,
             drain_s=drain_s,
+            # Or each by itself: prompt=…, texts=Texts(…), policy=TurnPolicy(quiet_s=1.5), opening_hours=…, …
+            **self.profile.bot_options() | ({} if policy is None else {"policy": policy}),
         )
 
     async def history(self, chat: ChatId) -> Sequence[ChatMessage]:
@@ -179,7 +187,11 @@ class TecnoBot:
 
     async def _load_demo_if_empty(self, database: Database) -> None:
         shop = self.shop["shop"]
-        await ensure_chatbot(database, self.chatbot_id, name=shop["name"], language=shop["language"])
+        chatbots = PostgresChatbots(database)
+        if self.chatbot_id not in {chatbot.id for chatbot in await chatbots.list()}:
+            names = ("prompt", "country", "timezone", "suggestions")
+            settings = {name: shop[name] for name in names}
+            await chatbots.put(StoredChatbot(self.chatbot_id, shop["name"], shop["language"], settings))
         flow_store = PostgresFlowStore(database)
         if not (await flow_store.load(self.chatbot_id))[0]:
             for row in self.shop["flow"]:

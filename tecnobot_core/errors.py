@@ -14,6 +14,7 @@ TecnobotError
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 TYPE_CHECKING = False  # importing typing would cost more than this module
 if TYPE_CHECKING:
@@ -99,8 +100,40 @@ class AudioError(TecnobotError, ValueError):
         self.kind = kind
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FlowProblem:
+    """One thing that is wrong with a flow; printed, it is a line for its owner.
+
+    ``path`` leads there by keys and indices from the top of the stored flow, as ("steps", 2, "choices", 1, "label");
+    ``place`` says it as an owner counts. ``name`` is the word that is wrong, where a single one is. Flows from files
+    also have ``file``, and ``line`` and ``column`` from 1.
+    """
+
+    flow_id: str
+    path: "tuple[str | int, ...]"
+    sentence: str
+    place: str = ""
+    name: str = ""
+    file: str = ""
+    line: int = 0
+    column: int = 0
+
+    def __str__(self) -> str:
+        flow = self.flow_id if len(self.flow_id) <= 80 else self.flow_id[:79] + "…"
+        where = ", ".join(part for part in (f"flow {flow!r}" if flow else "", self.place) if part)
+        at = ":".join(str(part) for part in (self.file, self.line, self.column) if part)
+        return ": ".join(part for part in (at, where, self.sentence) if part)
+
+
 class FlowError(TecnobotError, ValueError):
-    """A flow definition is wrong; the message names the flow, the field and what is wanted."""
+    """A flow definition is wrong; the message names the flow, the field and what is wanted.
+
+    ``problems`` are the single things that are wrong, as far as they were found by place.
+    """
+
+    def __init__(self, message: str, problems: "Sequence[FlowProblem]" = ()) -> None:
+        super().__init__(message)
+        self.problems = tuple(problems)
 
 
 class StoreError(TecnobotError):

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 MessageKind = Literal[
-    "text", "voice", "audio", "image", "video", "document", "sticker", "location", "contact", "reaction", "unknown"
-]
+    "text", "voice", "audio", "image", "video", "document", "sticker", "location", "contact", "reaction", "unknown",
+    "signal",
+]  # fmt: skip
 Role = Literal["system", "user", "assistant", "tool"]
 Outcome = Literal["answered", "refused", "skipped", "failed", "expired"]
 
@@ -74,7 +75,9 @@ class MediaReference:
 class InboundMessage:
     """What a person sent. ``id`` is unique within a chatbot; the text never prints.
 
-    ``aliases`` are other addresses that the transport knows for the same person.
+    ``aliases`` are other addresses that the transport knows for the same person. Kind "signal" was sent by nobody: the
+    bot tells itself, in the chat's lane, what its text names: "due" (the time of the position is over) or "release" (a
+    handoff ends).
     """
 
     id: str
@@ -91,7 +94,10 @@ class InboundMessage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OutboundMessage:
-    """What the bot says. ``key`` is unique within a chatbot: the same key is never sent on purpose twice."""
+    """What the bot says. ``key`` is unique within a chatbot: the same key is never sent on purpose twice.
+
+    It is sent *delay_s* after the one before it in its chat was, or after its turn was committed.
+    """
 
     chat: ChatId
     key: str
@@ -99,6 +105,7 @@ class OutboundMessage:
     media: MediaReference | None = None
     buttons: tuple[str, ...] = ()
     reply_to: str | None = None
+    delay_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,7 +137,7 @@ class Position:
 
     ``stack`` holds the callers of the flow, the innermost last, each as (flow, step, version). ``kind`` is that of the
     step, which is waiting for an answer or a release until ``expires_at``; its question was asked at ``asked_at``, and
-    ``retries`` times again since.
+    ``retries`` times again since. At ``remind_at`` the person is reminded of it, once.
     """
 
     flow: str
@@ -142,14 +149,35 @@ class Position:
     kind: str = ""
     asked_at: float | None = None
     retries: int = 0
+    remind_at: float | None = None
+
+    @property
+    def due_at(self) -> float | None:
+        """When something is to be done about it if nobody writes, in Unix seconds; None: never."""
+        times = [at for at in (self.remind_at, self.expires_at) if at is not None]
+        return min(times, default=None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FormRecord:
+    """What a person entered into the form *form*: values in JSON types by variable, and the *consent* agreed to."""
+
+    form: str
+    values: Mapping[str, object] = field(repr=False)
+    submitted_at: float
+    consent: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Conversation:
-    """What is known of a chat: ``history`` oldest first, ``position`` None outside a flow."""
+    """What is known of a chat: ``history`` oldest first, ``position`` None outside a flow.
+
+    ``welcomed_at`` is when it was last welcomed, in Unix seconds.
+    """
 
     history: tuple[ChatMessage, ...] = ()
     position: Position | None = None
+    welcomed_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +193,8 @@ class TraceStep:
 class Turn:
     """One inbound message and everything it causes; committed once, as a whole.
 
-    ``history`` is appended in order; ``position`` is where the conversation stands afterwards (None: in no flow). Both
+    ``history`` is appended in order; ``position`` is where the conversation stands afterwards (None: in no flow);
+    ``records`` are forms that were completed; ``welcomed_at`` is when it welcomed the person (None: it did not). All
     count only when ``outcome`` is "answered": whatever else happened leaves the conversation as it is.
     ``answered_by`` names the part that decided ("flow", "model", "knowledge", "rate_limit", …).
     """
@@ -177,4 +206,6 @@ class Turn:
     history: tuple[ChatMessage, ...] = ()
     position: Position | None = None
     outgoing: tuple[OutboundMessage, ...] = ()
+    records: tuple[FormRecord, ...] = ()
+    welcomed_at: float | None = None
     trace: tuple[TraceStep, ...] = ()

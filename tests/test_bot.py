@@ -108,7 +108,7 @@ async def test_a_keyword_is_answered_by_its_flow() -> None:
     assert await run.answers(inbound("¡HOLAAA!")) == ["¡Hola! ¿En qué te ayudo?"]
     turn = run.turns[0]
     assert (turn.outcome, turn.answered_by) == ("answered", "flow")
-    assert [step.stage for step in turn.trace] == ["admit", "understand", "remember", "keyword"]
+    assert [step.stage for step in turn.trace] == ["admit", "remember", "understand", "keyword"]
     assert turn.history == (ChatMessage("user", "¡HOLAAA!"), ChatMessage("assistant", "¡Hola! ¿En qué te ayudo?"))
 
 
@@ -185,10 +185,10 @@ async def test_the_limit_follows_the_time_of_the_messages() -> None:
     assert len(await run.answers(*messages)) == 3
 
 
-async def test_the_echo_of_an_own_message_is_skipped() -> None:
+async def test_what_the_owner_writes_is_remembered_and_not_answered() -> None:
     run = Run()
     assert await run.answers(inbound("hola", from_me=True)) == []
-    assert [turn.outcome for turn in run.turns] == ["skipped"]
+    assert [(turn.answered_by, turn.history) for turn in run.turns] == [("owner", (ChatMessage("assistant", "hola"),))]
 
 
 async def test_who_is_on_the_blacklist_gets_nothing() -> None:
@@ -449,7 +449,7 @@ class Unreachable(MemoryDelivery):
 
 @pytest.mark.parametrize("opens", [False, True])
 async def test_stop_does_not_wait_for_a_store_that_is_away(opens: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tecnobot_core.bot.bot.STOP_WAITING_S", 0.0)
+    monkeypatch.setattr("tecnobot_core.bot.stopping.STOP_WAITING_S", 0.0)
     store = Unreachable(opens=opens)
     run = Run(store=store)
     run.transport.deliver(inbound("hola"))
@@ -492,9 +492,9 @@ async def test_a_typing_sign_that_fails_or_hangs_costs_no_answer(monkeypatch: py
 async def test_the_apology_is_made_again_when_it_could_not_be_stored() -> None:
     run = Run(model=BrokenModel())
     message = inbound("a")
-    first, again = (run.bot._fail(message, RuntimeError("x")) for _ in range(2))
+    first, again = (run.bot._apologies.turn(message) for _ in range(2))
     assert first.outgoing == again.outgoing != ()
-    assert run.bot._fail(inbound("b", 2), RuntimeError("x")).outgoing == ()
+    assert run.bot._apologies.turn(inbound("b", 2)).outgoing == ()
 
 
 def from_lid(id: str, text: str, *aliases: str) -> InboundMessage:
@@ -532,7 +532,7 @@ async def test_one_person_under_several_addresses_is_one_chat_and_is_answered_wh
 async def test_a_person_is_blacklisted_under_every_form_of_the_number() -> None:
     run = Run(blacklist=[ChatId("525512345678")])
     assert await run.answers(InboundMessage(id="1", chat=ChatId("5215512345678"), sent_at=0.0, text="hola")) == []
-    assert run.turns[0].answered_by == "blacklist"
+    assert run.turns[0].answered_by == "access_list"
 
 
 def old(id: str, text: str, *, from_me: bool = False) -> InboundMessage:

@@ -1,8 +1,7 @@
-"""HybridCache remembers, asks once, forgets in time, and stays in its budget."""
+"""HybridCache remembers, asks once, and tells what it does."""
 
 import asyncio
-import itertools
-import tracemalloc
+from typing import Any
 
 import pytest
 from aiocache.lock import RedLock
@@ -10,9 +9,22 @@ from aiocache.plugins import HitMissRatioPlugin
 from aiocache.serializers import JsonSerializer
 
 from tecnobot_core import CachePolicy, ConfigurationError, HybridCache
-from tecnobot_core.cache import DEFAULT_POLICIES, policies_with
-from tecnobot_core.tasks import Tasks
+from tecnobot_core.events import CacheTierFailed, CacheTierRecovered, Event, EventBus
 from tecnobot_core.testing import FakeClock
+from tests.cache_store import FakeTier, SharedStore
+
+SECRET = bytes(range(32))
+
+
+class Loader:
+    """Gives 1, 2, 3…"""
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    async def __call__(self) -> int:
+        self.calls += 1
+        return self.calls
 
 
 async def test_it_is_an_aiocache_backend() -> None:
@@ -21,173 +33,18 @@ async def test_it_is_an_aiocache_backend() -> None:
     assert await cache.get("a") == {"x": 1}
     assert await cache.multi_set([("b", 2), ("c", 3)])
     assert await cache.multi_get(["a", "b", "zz"]) == [{"x": 1}, 2, None]
-    assert await cache.exists("b")
     assert await cache.delete("b") == 1
-    assert not await cache.exists("b")
     with pytest.raises(ValueError, match="already exists"):
         await cache.add("c", 4)
     async with RedLock(cache, "lock", lease=5):
         assert await cache.exists("lock-lock")
-    assert not await cache.exists("lock-lock")
     assert await cache.clear(namespace="n:")
     assert await cache.get("a") is None
     assert cache.hit_miss_ratio["total"] == 5
 
 
-async def test_counters_keep_their_expiry() -> None:
-    clock = FakeClock()
-    cache = HybridCache(clock=clock)
-    await cache.set("n", 1, ttl=10)
-    assert await cache.increment("n", 2) == 3
-    await clock.advance(10)
-    assert await cache.increment("n") == 1
-
-
-async def test_an_expired_key_is_absent() -> None:
-    clock = FakeClock()
-    cache = HybridCache(clock=clock)
-    await cache.set("a", 1, ttl=5)
-    await cache.set("b", 1)
-    assert await cache.expire("b", 7)
-    await clock.advance(5)
-    assert [await cache.get("a"), await cache.get("b")] == [None, 1]
-    await clock.advance(2)
-    assert not await cache.exists("b")
-    assert cache.statistics()["entries"] == 0
-
-
-async def test_the_least_recently_used_goes_first_and_the_budget_holds() -> None:
-    cache = HybridCache(max_bytes=1600)
-    for key in "abc":
-        await cache.set(key, bytes(250))
-    await cache.get("a")
-    await cache.set("d", bytes(250))
-    assert [await cache.exists(key) for key in "abcd"] == [True, False, True, True]
-    await cache.set("huge", bytes(2000))
-    assert not await cache.exists("huge")
-    assert cache.statistics()["used_bytes"] <= 1600
-
-
-async def test_small_entries_count_with_the_memory_that_they_take() -> None:
-    cache, numbers = HybridCache(), itertools.count(1000)
-
-    async def load() -> int:
-        return next(numbers)
-
-    tracemalloc.start()
-    for number in range(5000):
-        await cache.get_or_load(f"a key of an everyday length {number}", load)
-    taken_bytes, _ = tracemalloc.get_traced_memory()
-    tracemalloc.stop()
-    assert cache.statistics()["used_bytes"] == pytest.approx(taken_bytes, rel=0.2)
-
-
-async def test_release_gives_back_what_is_wanted() -> None:
-    cache = HybridCache()
-    for number in range(10):
-        await cache.set(str(number), bytes(1000))
-    before = cache.statistics()["used_bytes"]
-    assert cache.release(2500) >= 2500
-    assert cache.statistics()["used_bytes"] <= before - 2500
-    assert cache.shrink(0) > 0
-    assert cache.statistics() == {"entries": 0, "used_bytes": 0, "max_bytes": cache.statistics()["max_bytes"]}
-
-
-async def test_many_callers_load_once() -> None:
-    cache, loads, gate = HybridCache(), [], asyncio.Event()
-
-    async def load() -> str:
-        loads.append(1)
-        await gate.wait()
-        return "value"
-
-    async with Tasks("test") as tasks:
-        callers = [tasks.start(cache.get_or_load("k", load), f"caller{n}") for n in range(10)]
-        await asyncio.sleep(0)
-        gate.set()
-        assert await asyncio.gather(*callers) == ["value"] * 10
-    assert await cache.get_or_load("k", load) == "value"
-    assert len(loads) == 1
-
-
-async def test_an_error_reaches_everyone_who_waits_and_is_not_remembered() -> None:
-    cache, gate = HybridCache(), asyncio.Event()
-
-    async def fails() -> str:
-        await gate.wait()
-        raise RuntimeError("no answer")
-
-    async def works() -> str:
-        return "value"
-
-    callers = [asyncio.ensure_future(cache.get_or_load("k", fails)) for _ in range(3)]
-    await asyncio.sleep(0)
-    gate.set()
-    assert [str(error) for error in await asyncio.gather(*callers, return_exceptions=True)] == ["no answer"] * 3
-    assert await cache.get_or_load("k", works) == "value"
-
-
-async def test_a_value_that_cannot_be_kept_is_an_error_for_everyone_who_waits() -> None:
-    cache, gate = HybridCache(), asyncio.Event()
-
-    class Unpicklable:
-        def __reduce__(self) -> str:
-            raise TypeError("cannot be pickled")
-
-    async def load() -> object:
-        await gate.wait()
-        return Unpicklable()
-
-    callers = [asyncio.ensure_future(cache.get_or_load("k", load)) for _ in range(2)]
-    await asyncio.sleep(0)
-    gate.set()
-    results = await asyncio.gather(*callers, return_exceptions=True)
-    assert [str(error) for error in results] == ["cannot be pickled"] * 2
-
-
-async def test_cancelling_the_one_who_loads_cancels_nobody_else() -> None:
-    cache, loads, gate = HybridCache(), [], asyncio.Event()
-
-    async def load() -> str:
-        loads.append(1)
-        await gate.wait()
-        return "value"
-
-    first = asyncio.ensure_future(cache.get_or_load("k", load))
-    await asyncio.sleep(0)
-    second = asyncio.ensure_future(cache.get_or_load("k", load))
-    await asyncio.sleep(0)
-    first.cancel()
-    gate.set()
-    assert await second == "value"
-    assert len(loads) == 2
-
-
-async def test_a_policy_of_scope_user_never_answers_without_or_across_users() -> None:
-    cache = HybridCache()
-
-    async def load() -> str:
-        return "mine"
-
-    async def load_other() -> str:
-        return "yours"
-
-    for nobody in (None, ""):
-        with pytest.raises(ValueError, match="per user; pass scope="):
-            await cache.get_or_load("k", load, policy="reply", scope=nobody)
-    assert await cache.get_or_load("k", load, policy="reply", scope="ana") == "mine"
-    assert await cache.get_or_load("k", load_other, policy="reply", scope="beto") == "yours"
-    assert await cache.get_or_load("b|k", load, policy="reply", scope="a") == "mine"
-    assert await cache.get_or_load("k", load_other, policy="reply", scope="a|b") == "yours"
-
-
 async def test_a_policy_sets_how_long() -> None:
-    clock, loads = FakeClock(), []
-
-    async def load() -> int:
-        loads.append(1)
-        return len(loads)
-
+    clock, load = FakeClock(), Loader()
     cache = HybridCache(clock=clock, policies={"price": CachePolicy(60)})
     assert await cache.get_or_load("k", load, policy="price") == 1
     await clock.advance(59)
@@ -196,14 +53,216 @@ async def test_a_policy_sets_how_long() -> None:
     assert await cache.get_or_load("k", load, policy="price") == 2
 
 
-def test_times_of_policies_can_be_set_by_name() -> None:
-    policies = policies_with({"reply": 5})
-    assert policies["reply"] == CachePolicy(5, scope="user")
-    assert policies["transcript"] == DEFAULT_POLICIES["transcript"]
-    with pytest.raises(ConfigurationError, match="no cache policy 'repli'; there are: default, reply"):
-        policies_with({"repli": 5})
+async def test_an_unknown_policy_is_an_error_with_all_names() -> None:
+    with pytest.raises(ConfigurationError, match="no cache policy 'prize'; there are: price, default"):
+        await HybridCache(policies={"price": CachePolicy(60)}).get_or_load("k", Loader(), policy="prize")
+
+
+async def test_a_policy_of_scope_user_never_answers_without_or_across_users() -> None:
+    cache, load = HybridCache(), Loader()
+    for nobody in (None, ""):
+        with pytest.raises(ValueError, match="per user; pass scope="):
+            await cache.get_or_load("k", load, policy="reply", scope=nobody)
+    asked = [("ana", "k"), ("beto", "k"), ("a", "b|k"), ("a|b", "k"), ("a", "k")]
+    values = [await cache.get_or_load(key, load, policy="reply", scope=scope) for scope, key in asked]
+    assert values == [1, 2, 3, 4, 5]
+    assert await cache.get_or_load("k", load, policy="profile", scope="ana") == 6
+
+
+@pytest.mark.parametrize("tags", [(), ("menu",)])
+async def test_without_a_policy_and_scope_the_key_is_that_of_the_face(tags: tuple[str, ...]) -> None:
+    cache = HybridCache(namespace="n")
+    load: Any = Loader()
+    assert await cache.get_or_load("k", load, tags=tags) == 1
+    assert [await cache.get("k"), await cache.exists("k"), await cache.multi_get(["k"])] == [1, True, [1]]
+    assert await cache.increment("k") == 2
+    assert await cache.get_or_load("k", load, tags=tags) == 2
+    await cache.delete("k")
+    assert await cache.get_or_load("k", load, tags=tags) == 2
+    await cache.set("k", "set")
+    assert await cache.get_or_load("k", load, tags=tags) == "set"
+    await cache.clear(namespace="n")
+    assert await cache.get_or_load("k", load, tags=tags) == 3
+    assert await cache.get_or_load("k", load, scope="ana") == 4
+
+
+async def test_nothing_is_a_value_that_is_kept() -> None:
+    cache, calls = HybridCache(), []
+
+    async def load() -> str | None:
+        calls.append(1)
+        return None
+
+    assert [await cache.get_or_load("k", load) for _ in range(2)] == [None, None]
+    assert len(calls) == 1
+
+
+async def test_nobody_outside_can_write_the_memory_key_of_a_policy() -> None:
+    keys = set()
+    for _ in range(3):
+        cache = HybridCache()
+        await cache.get_or_load("k", Loader(), policy="reply", scope="ana")
+        keys |= set(cache._memory)
+    assert len(keys) == 3
+
+
+@pytest.mark.parametrize("change", ["set", "delete", "clear", "increment"])
+async def test_what_changes_a_key_while_it_loads_is_newer_than_the_load(change: str) -> None:
+    cache, gate = HybridCache(), asyncio.Event()
+
+    async def load() -> str:
+        await gate.wait()
+        return "old"
+
+    caller = asyncio.ensure_future(cache.get_or_load("k", load))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    await {
+        "set": lambda: cache.set("k", "new"),
+        "delete": lambda: cache.delete("k"),
+        "clear": lambda: cache.clear(),
+        "increment": lambda: cache.increment("k"),
+    }[change]()
+    gate.set()
+    assert await caller == "old"
+    assert await cache.get("k") == {"set": "new", "increment": 1}.get(change)
+
+
+async def test_release_gives_back_what_is_wanted() -> None:
+    cache = HybridCache()
+    for number in range(100):
+        await cache.set(str(number), bytes(10_000))
+    before = cache.statistics()["used_bytes"]
+    assert cache.release(250_000) >= 250_000
+    assert cache.statistics()["used_bytes"] <= before - 250_000
+    assert cache.shrink(0) > 0
+    assert [cache.statistics()[name] for name in ("entries", "used_bytes")] == [0, 0]
 
 
 def test_a_budget_must_be_positive() -> None:
     with pytest.raises(ValueError, match="max_bytes"):
         HybridCache(0)
+
+
+# Decorated functions
+
+
+class Shop:
+    def __init__(self, cache: HybridCache) -> None:
+        self.calls: list[Any] = []
+
+        @cache.cached(policy="transcript", tags=("menu",))
+        async def price(item: str, *, size: float = 1, options: Any = None) -> int:
+            self.calls.append((item, size))
+            return len(self.calls)
+
+        async def chat_of(user: str, *_: Any) -> str:
+            return f"chat of {user}"
+
+        @cache.cached(policy="reply", scope=chat_of, key=lambda user, text: text)
+        async def answer(user: str, text: str) -> str:
+            """Answers."""
+            self.calls.append((user, text))
+            return f"{text}, {user}"
+
+        self.price, self.answer = price, answer
+
+
+async def test_a_decorated_function_is_called_once_for_equal_arguments() -> None:
+    cache = HybridCache()
+    shop = Shop(cache)
+    same = [shop.price("tea"), shop.price(item="tea", size=1.0), shop.price("tea", options=None, size=1)]
+    assert [await call for call in same] == [1, 1, 1]
+    assert await shop.price("tea", size=2) == 2
+    assert await shop.price("tea", options={"b": 1, "a": 2}) == await shop.price("tea", options={"a": 2.0, "b": 1})
+    await cache.invalidate(tag="menu")
+    assert await shop.price("tea") == 4
+
+
+async def test_a_decorated_function_has_its_scope_from_its_arguments() -> None:
+    shop = Shop(HybridCache())
+    assert [await shop.answer(user, "hola") for user in ("ana", "beto", "ana")] == [
+        "hola, ana",
+        "hola, beto",
+        "hola, ana",
+    ]
+    assert len(shop.calls) == 2
+    assert shop.answer.__doc__ == "Answers."
+
+
+async def test_an_argument_without_a_stable_spelling_is_an_error_that_names_it() -> None:
+    with pytest.raises(
+        TypeError, match=r"price has an argument that cannot be a key: the value\['options'\] is a object"
+    ):
+        await Shop(HybridCache()).price("tea", options=object())
+
+
+def test_a_decorator_with_an_unknown_policy_is_an_error_at_once() -> None:
+    with pytest.raises(ConfigurationError, match="no cache policy"):
+        HybridCache().cached(policy="prize")
+
+
+# What people look at
+
+
+async def test_statistics_are_live_numbers_by_name() -> None:
+    cache, load = HybridCache(), Loader()
+    statistics = cache.statistics()
+    assert dict(statistics).keys() == set(statistics)
+    assert len(statistics) == len(list(statistics))
+    await cache.get_or_load("k", load, policy="transcript")
+    await cache.get_or_load("k", load, policy="transcript")
+    names = ("memory_hits", "misses", "loads", "saved_calls")
+    assert [statistics[f"transcript.{name}"] for name in names] == [1, 1, 1, 1]
+    assert all(isinstance(value, int | float) for value in statistics.values())
+    with pytest.raises(KeyError):
+        statistics["transcript.hints"]
+
+
+async def test_an_explanation_says_why_a_lookup_hits_or_misses() -> None:
+    clock, load = FakeClock(), Loader()
+    policies = {"p": CachePolicy(10, stale_if_error_s=50), "mine": CachePolicy(10, scope="user", store=False)}
+    store = SharedStore(FakeClock(1e9))
+    tier = FakeTier(store)
+    cache = HybridCache(store=tier, secret=SECRET, clock=clock, policies=policies)
+
+    async def why(key: str = "k", **where: Any) -> str:
+        return str(await cache.explain(key, **where))
+
+    async with cache:
+        assert await why(policy="p") == (
+            "miss: memory does not have it: it was never kept here, has expired, or had to go; "
+            "the store does not have it"
+        )
+        await cache.get_or_load("k", load, policy="p", tags=("menu",))
+        size_bytes = len(next(iter(store.records.values())).data)
+        assert await why(policy="p") == f"hit: memory has it; the store has it for 60.0 s, {size_bytes} bytes"
+        assert (await cache.explain("k", policy="p")).digest == next(iter(store.records)).hex()
+        await clock.advance(12)
+        assert "memory has one that is stale for 2.0 s" in await why(policy="p")
+        await cache.invalidate(tag="menu")
+        assert "memory has one that was invalidated" in await why(policy="p")
+        assert "the store has one that was invalidated" in await why(policy="p")
+        assert "is not used by the policy 'mine'" in await why(policy="mine", scope="ana")
+        await cache.set("face", 1)
+        assert (await why("face")).startswith("hit: memory has it")
+    assert "the store does not exist" in str(await HybridCache().explain("k"))
+
+
+async def test_a_store_that_breaks_and_heals_is_told() -> None:
+    events, told, load = EventBus(), list[Event](), Loader()
+    events.on(Event, told.append)
+    store = SharedStore(FakeClock(1e9))
+    cache = HybridCache(store=FakeTier(store), secret=SECRET, events=events)
+    async with cache:
+        store.broken = True
+        for number in range(5):
+            await cache.get_or_load(str(number), load, policy="transcript")
+        assert [type(event) for event in told] == [CacheTierFailed]
+        store.broken = False
+        while len(told) < 2:
+            await asyncio.sleep(0.01)
+    assert isinstance(told[0], CacheTierFailed)
+    assert "down" in told[0].reason
+    assert isinstance(told[1], CacheTierRecovered)
+    assert 0 < told[1].outage_s < 60

@@ -178,11 +178,13 @@ class FlakyStore(MemoryDelivery):
         self.failures = failures
         self.retryable = retryable
 
-    async def commit(self, turns: Sequence[Turn], *, taken: Collection[str] = ()) -> Sequence[OutboxEntry]:
+    async def commit(
+        self, turns: Sequence[Turn], *, taken: Collection[str] = (), again_at: float | None = None
+    ) -> Sequence[OutboxEntry]:
         if self.failures:
             self.failures -= 1
             raise StoreError("the database is away", retryable=self.retryable)
-        return await super().commit(turns, taken=taken)
+        return await super().commit(turns, taken=taken, again_at=again_at)
 
 
 async def test_a_store_that_fails_for_a_while_loses_nothing_and_doubles_nothing() -> None:
@@ -544,8 +546,10 @@ class TakingStore(MemoryDelivery):
         super().__init__(MemoryConversations())
         self.taken: set[int] = set()
 
-    async def commit(self, turns: Sequence[Turn], *, taken: Collection[str] = ()) -> Sequence[OutboxEntry]:
-        entries = await super().commit(turns, taken=taken)
+    async def commit(
+        self, turns: Sequence[Turn], *, taken: Collection[str] = (), again_at: float | None = None
+    ) -> Sequence[OutboxEntry]:
+        entries = await super().commit(turns, taken=taken, again_at=again_at)
         await asyncio.sleep(0)
         self.taken |= {entry.id for entry in entries if entry.state == "taken"}
         return entries

@@ -4,7 +4,7 @@ import asyncio
 import uuid
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import Literal, Self, TypeVar
 
@@ -14,8 +14,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
 from tecnobot_core.delivery import (
+    Conversations,
     Delivery,
     DeliveryStore,
+    Due,
     MemoryConversations,
     MemoryDelivery,
     OutboxEntry,
@@ -26,7 +28,7 @@ from tecnobot_core.delivery import (
 )
 from tecnobot_core.errors import LeaseLostError, StoreError, TransportError
 from tecnobot_core.events import EventBus, SendUncertain
-from tecnobot_core.messages import ChatId, ChatMessage, InboundMessage, OutboundMessage, Turn
+from tecnobot_core.messages import ChatId, ChatMessage, InboundMessage, OutboundMessage, Position, Turn
 from tecnobot_core.tasks import Tasks
 from tecnobot_core.testing import FakeClock
 
@@ -34,6 +36,7 @@ T = TypeVar("T")
 Handling = Literal["ok", "raises", "late", "poison"]
 Sending = Literal["ok", "no", "maybe", "hangs"]
 
+NOON = 1_800_000_000.0
 N_CHATS = 3
 MAX_SENDING = 2
 APOLOGY = "sorry"
@@ -84,10 +87,15 @@ class Owner:
         self._faults.check()
         return await self._store.pending(after, limit)
 
-    async def commit(self, turns: Sequence[Turn], *, taken: Collection[str] = ()) -> Sequence[OutboxEntry]:
+    async def claim_due(self, until: float, limit: int) -> Due:
+        return await self._owned(lambda: self._store.claim_due(until, limit))
+
+    async def commit(
+        self, turns: Sequence[Turn], *, taken: Collection[str] = (), again_at: float | None = None
+    ) -> Sequence[OutboxEntry]:
         if any(row.content == "poison" for turn in turns for row in turn.history):
             raise StoreError("this can never be stored", retryable=False)
-        return await self._owned(lambda: self._store.commit(turns, taken=taken))
+        return await self._owned(lambda: self._store.commit(turns, taken=taken, again_at=again_at))
 
     async def post(self, messages: Sequence[OutboundMessage]) -> Sequence[OutboxEntry]:
         return await self._owned(lambda: self._store.post(messages))
@@ -187,6 +195,7 @@ class World:
         self.announced: list[tuple[int, str]] = []  # which process said of which key that it is uncertain
         self.handled: list[tuple[str, str]] = []  # which turn was made of which text, each time
         self.handlers_hang = False
+        self.wall_s = NOON
         self.starts = 0
         self.processes: list[Process] = []
         self.left_uncertain = 0  # by the processes before the last one
@@ -204,6 +213,7 @@ class World:
         return self.lasting
 
     async def pass_time(self, seconds: float) -> None:
+        self.wall_s += seconds
         for process in self.processes:
             await process.clock.advance(seconds)
 
@@ -225,6 +235,7 @@ class World:
             policy=self.policy,
             clock=clock,
             sleep=clock.sleep,
+            wall_clock=lambda: self.wall_s,
         )
 
         async def open() -> None:
@@ -254,14 +265,20 @@ class World:
         for process in list(self.processes):
             await self.kill(process)
 
-    async def conversations(self) -> Mapping[ChatId, list[str]]:
+    def memory(self) -> Conversations:
+        """What every process remembers."""
         assert self.lasting is not None
-        return {c: [r.content for r in (await self.lasting.conversations.load(c, 9999)).history] for c in CHATS}
+        return self.lasting.conversations
+
+    async def conversations(self) -> Mapping[ChatId, list[str]]:
+        return {c: [r.content for r in (await self.memory().load(c, 9999)).history] for c in CHATS}
 
     async def waiting(self) -> int:
         """How much the store still holds to be done or sent."""
         assert self.lasting is not None
-        return len(await self.lasting.pending(0, 9999)) + len(self.lasting._outbox)
+        positions = [(await self.lasting.conversations.load(chat, 0)).position for chat in CHATS]
+        standing = sum(position is not None for position in positions)
+        return len(await self.lasting.pending(0, 9999)) + len(self.lasting._outbox) + standing
 
     async def _handle(self, context: TurnContext) -> Turn:
         message = context.message
@@ -295,7 +312,8 @@ def _turn(message: InboundMessage, says: str) -> Turn:
 
 def _apologise(message: InboundMessage, error: Exception) -> Turn:
     sorry = OutboundMessage(chat=message.chat, key=f"{message.id}/{APOLOGY}", text=APOLOGY)
-    return Turn(chat=message.chat, inbound=(message.id,), outcome="failed", answered_by="error", outgoing=(sorry,))
+    outgoing = () if message.kind == "signal" else (sorry,)
+    return Turn(chat=message.chat, inbound=(message.id,), outcome="failed", answered_by="error", outgoing=outgoing)
 
 
 async def _nothing() -> None:
@@ -482,6 +500,54 @@ class GroupingMachine(DeliveryMachine):
         assert said == {f"{turn[0]}/{n}" for all in turns.values() for turn in all for n in range(2)}
 
 
+class DueWorld(World):
+    """Who writes is waited for, for a while that differs. The next turn of the chat, whoever's, says that it ends."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.failures = 0  # how often what is due still fails
+
+    async def _handle(self, context: TurnContext) -> Turn:
+        message = context.message
+        position = (await self.memory().load(message.chat, 0)).position
+        ends = "" if position is None else f" ends {position.step}"
+        if message.kind != "signal":
+            number = int(message.id.rpartition("-")[2])
+            waits = Position("ask", message.id, kind="ask", expires_at=self.wall_s + (0.0, 0.3, 3.0, 40.0)[number % 4])
+            return replace(_turn(message, message.id + ends), position=waits)
+        if position is None or position.due_at is None or max(self.wall_s, message.sent_at) < position.due_at:
+            return Turn(chat=message.chat, inbound=(message.id,), outcome="skipped", answered_by="signal")
+        if self.failures:
+            self.failures -= 1
+            raise RuntimeError("what is due broke")
+        return replace(_turn(message, "due" + ends), outgoing=())
+
+
+class DueMachine(DeliveryMachine):
+    """Each position is ended by the next turn of its chat, or when it is due: none is forgotten, none ended twice."""
+
+    world_type: type[World] = DueWorld
+
+    @rule(failures=st.integers(1, 3))
+    def what_is_due_will_fail(self, failures: int) -> None:
+        assert isinstance(self.world, DueWorld)
+        self.world.failures = failures
+
+    def _fate(self, handling: Handling) -> Handling:
+        return "ok"
+
+    def _compare(self, histories: Mapping[ChatId, list[str]], said: set[str]) -> None:
+        assert said == {key for ids in self.accepted.values() for id in ids for key in self._keys(id)}
+        for chat, rows in histories.items():
+            assert [row.split()[0] for row in rows if not row.startswith("due")] == self.accepted[chat]
+            standing = ""
+            for row in rows:
+                by, _, ended = row.partition(" ends ")
+                assert ended == standing
+                standing = "" if by == "due" else by
+            assert standing == ""
+
+
 def _run(machine: type[DeliveryMachine], *, examples: int, steps: int) -> None:
     run_state_machine_as_test(
         machine,
@@ -496,6 +562,10 @@ def _run(machine: type[DeliveryMachine], *, examples: int, steps: int) -> None:
 
 def test_in_memory_every_message_has_one_turn_and_every_answer_is_said_once() -> None:
     _run(DeliveryMachine, examples=100, steps=30)
+
+
+def test_in_memory_what_is_due_is_done_once() -> None:
+    _run(DueMachine, examples=60, steps=30)
 
 
 def test_in_memory_fragments_are_one_turn_whose_messages_are_settled_once() -> None:
@@ -534,17 +604,17 @@ def test_in_postgresql_every_message_has_one_turn_and_every_answer_is_said_once(
             if self.database is not None:
                 await self.database.aclose()
 
-        async def conversations(self) -> Mapping[ChatId, list[str]]:
+        def memory(self) -> Conversations:
             assert self.database is not None
-            conversations = PostgresConversations(self.database, self.chatbot)
-            return {c: [r.content for r in (await conversations.load(c, 9999)).history] for c in CHATS}
+            return PostgresConversations(self.database, self.chatbot)
 
         async def waiting(self) -> int:
             assert self.database is not None
             return int(
                 await self.database.fetchval(
                     "SELECT (SELECT count(*) FROM tecnobot.inbox WHERE chatbot_id = $1) + (SELECT count(*)"
-                    " FROM tecnobot.outbox WHERE chatbot_id = $1 AND state IN ('waiting', 'taken'))",
+                    " FROM tecnobot.outbox WHERE chatbot_id = $1 AND state IN ('waiting', 'taken'))"
+                    " + (SELECT count(*) FROM tecnobot.conversation WHERE chatbot_id = $1)",
                     self.chatbot,
                 )
             )
@@ -558,5 +628,12 @@ def test_in_postgresql_every_message_has_one_turn_and_every_answer_is_said_once(
     class PostgresGroupingMachine(GroupingMachine):
         world_type = GroupingLasts
 
+    class DueLasts(DueWorld, Lasts):
+        """The same over a database."""
+
+    class PostgresDueMachine(DueMachine):
+        world_type = DueLasts
+
     _run(PostgresMachine, examples=20, steps=20)
+    _run(PostgresDueMachine, examples=10, steps=20)
     _run(PostgresGroupingMachine, examples=10, steps=20)

@@ -11,8 +11,10 @@ from hypothesis import strategies as st
 
 from tecnobot_core.errors import FlowError
 from tecnobot_core.flows.checking import check_steps
+from tecnobot_core.flows.expressions import Expression
 from tecnobot_core.flows.reading import read_steps
-from tecnobot_core.flows.steps import AnyStep, Ask, Call, Choice, Do, Goto, Jump, Menu, Send, When
+from tecnobot_core.flows.steps import AnyStep, Ask, Call, Choice, Do, Form, FormField, Goto, Jump, Menu, Send, When
+from tecnobot_core.flows.templates import check_template
 
 WELL_UNDER_A_SECOND = 0.8  # on a busy machine; alone the slowest of them takes 0.3
 
@@ -62,6 +64,10 @@ def go(step: str, flow: str = "") -> object:
     return {"goto": flow, "step": step}
 
 
+def form(*fields: object, **others: object) -> dict[str, object]:
+    return {"form": "registro", "fields": [*fields], **others}
+
+
 def menu(*labels: str, steps: list[object] | None = None) -> dict[str, object]:
     return {"menu": "¿?", "choices": [{"label": label, "steps": steps or []} for label in labels]}
 
@@ -98,7 +104,7 @@ def test_more_than_fifty_levels_are_refused() -> None:
 def test_a_text_of_more_than_4096_characters_is_refused() -> None:
     check("x" * 4_096)
     assert problem_of({"say": "x" * 4_097}) == "flow 'f', step 1: text has 4,097 characters; at most 4,096"
-    assert "on_timeout.text has 5,000" in problem_of({"ask": "x", "into": "y", "on_timeout": {"end": "x" * 5_000}})
+    assert "on_timeout.text has 5,000" in problem_of({"ask": "x", "into": "z", "on_timeout": {"end": "x" * 5_000}})
 
 
 def test_a_label_of_more_than_100_characters_is_refused() -> None:
@@ -136,8 +142,8 @@ def test_an_id_that_is_the_place_of_another_step_is_refused() -> None:
     [
         go("pagr"),
         go("pagr", "f"),
-        {"ask": "x", "into": "y", "on_timeout": go("pagr")},
-        {"ask": "x", "into": "y", "on_failure": go("pagr")},
+        {"ask": "x", "into": "z", "on_timeout": go("pagr")},
+        {"ask": "x", "into": "z", "on_failure": go("pagr")},
     ],
 )
 def test_a_way_to_a_step_that_does_not_exist_is_refused(way: object) -> None:
@@ -146,7 +152,7 @@ def test_a_way_to_a_step_that_does_not_exist_is_refused(way: object) -> None:
 
 @pytest.mark.parametrize(
     "way",
-    [{"goto": "othr"}, {"call": "othr"}, {"ask": "x", "into": "y", "on_timeout": {"goto": "othr"}}],
+    [{"goto": "othr"}, {"call": "othr"}, {"ask": "x", "into": "z", "on_timeout": {"goto": "othr"}}],
 )
 def test_a_way_to_a_flow_that_does_not_exist_is_refused(way: object) -> None:
     assert "there is no flow 'othr'; did you mean 'other'?" in problem_of(way)
@@ -169,7 +175,7 @@ def test_a_place_can_be_gone_to_as_well_as_an_id() -> None:
         (["x", {"goto": "f"}], "step 1 → step 2 → step 1"),
         (["x", {"call": "f"}], "step 1 → step 2 → step 1"),
         ([say("a"), {"when": "x", "then": [go("a")]}, "y"], "'a' → step 2 → step 2, then, step 1 → 'a'"),
-        ([{"ask": "x", "into": "y"}, say("a"), {"when": "x", "otherwise": [go("a")]}], "'a' → step 3 → "),
+        ([{"ask": "x", "into": "z"}, say("a"), {"when": "x", "otherwise": [go("a")]}], "'a' → step 3 → "),
     ],
 )
 def test_a_loop_that_never_waits_for_a_person_is_refused(steps: list[object], loop: str) -> None:
@@ -179,7 +185,7 @@ def test_a_loop_that_never_waits_for_a_person_is_refused(steps: list[object], lo
 @pytest.mark.parametrize(
     "steps",
     [
-        [{"ask": "x", "into": "y", "id": "a"}, go("a")],
+        [{"ask": "x", "into": "z", "id": "a"}, go("a")],
         [say("a"), {"menu": "x", "choices": [{"label": "1"}]}, go("a")],
         [{"handoff": "x", "id": "a"}, go("a")],
         [{"do": "next", "id": "a"}, {"when": "more", "then": [go("a")]}],
@@ -264,6 +270,14 @@ def test_a_variable_that_is_no_name_is_refused(into: str) -> None:
         assert "into must be a name" in problem_of({**menu("a"), "into": into})
 
 
+@pytest.mark.parametrize("into", ["y", "Y", "o", "no", "sí", "and", "in", "contains", "empty", "null", "reason"])
+def test_a_variable_that_means_something_else_is_refused(into: str) -> None:
+    wanted = f"into may not be {into!r}, which means something else; take another name"
+    assert wanted in problem_of({"ask": "x", "into": into})
+    assert wanted in problem_of({**menu("a"), "into": into})
+    assert wanted in problem_of(form({"ask": "x", "into": into}))
+
+
 @pytest.mark.parametrize(
     ("limits", "problem"),
     [
@@ -280,19 +294,28 @@ def test_a_variable_that_is_no_name_is_refused(into: str) -> None:
     ],
 )
 def test_limits_that_do_not_fit_the_type_are_refused(limits: dict[str, object], problem: str) -> None:
-    assert problem_of({"ask": "x", "into": "y", **limits}).startswith(f"flow 'f', step 1: {problem}")
+    assert problem_of({"ask": "x", "into": "z", **limits}).startswith(f"flow 'f', step 1: {problem}")
 
 
 @pytest.mark.parametrize("wait_s", [-1, math.nan, math.inf, 10**400, 1e9])
 def test_a_wait_that_is_no_time_is_refused(wait_s: float) -> None:
     wanted = "must be seconds from 0 to 31622400"
     assert f"delay_s {wanted}" in problem_of({"say": "x", "delay_s": wait_s})
-    assert f"timeout_s {wanted}" in problem_of({"ask": "x", "into": "y", "timeout_s": wait_s})
+    assert f"timeout_s {wanted}" in problem_of({"ask": "x", "into": "z", "timeout_s": wait_s})
     assert f"timeout_s {wanted}" in problem_of({"handoff": "x", "timeout_s": wait_s})
+    assert f"timeout_s {wanted}" in problem_of({**menu("a"), "timeout_s": wait_s})
+    assert f"remind_s {wanted}" in problem_of({**menu("a"), "remind_s": wait_s})
+
+
+@pytest.mark.parametrize("step", [{"ask": "x", "into": "z"}, menu("a"), form({"ask": "x", "into": "z"})])
+def test_a_reminder_of_what_is_over_is_refused(step: dict[str, object]) -> None:
+    check({**step, "remind_s": 59, "timeout_s": 60}, "end")
+    problem = problem_of({**step, "remind_s": 60, "timeout_s": 60})
+    assert problem.endswith(": remind_s, 60, must be less than timeout_s, 60: nobody is reminded of what is over")
 
 
 def test_a_negative_number_of_retries_is_refused() -> None:
-    assert "max_retries must be 0 or more, not -1" in problem_of({"ask": "x", "into": "y", "max_retries": -1})
+    assert "max_retries must be 0 or more, not -1" in problem_of({"ask": "x", "into": "z", "max_retries": -1})
 
 
 def refuse(text: str) -> None:
@@ -328,8 +351,8 @@ def test_a_condition_is_refused_in_the_words_of_the_conditions() -> None:
         (5, "must be a step, not 5"),
         (Do(function="x", arguments={"a": {1}}), "not a set"),
         (Do(function="x", arguments={"a": math}), "not a module"),
-        (Ask(text="x", into="y", limits={"mim": 1}), "limit 'mim'"),
-        (Ask(text="x", into="y", limits={"choices": 5}), "limit 'choices'"),
+        (Ask(text="x", into="z", limits={"mim": 1}), "limit 'mim'"),
+        (Ask(text="x", into="z", limits={"choices": 5}), "limit 'choices'"),
     ],
 )
 def test_what_cannot_be_stored_is_refused(step: AnyStep, problem: str) -> None:
@@ -393,7 +416,7 @@ _ids = st.sampled_from(["a", "b", "c", "d"])
 _small_flows = st.lists(
     st.one_of(
         st.builds(Send, id=_ids, text=st.just("x")),
-        st.builds(Ask, id=_ids, text=st.just("x"), into=st.just("y")),
+        st.builds(Ask, id=_ids, text=st.just("x"), into=st.just("z")),
         st.builds(Jump, id=_ids, to=st.builds(Goto, step=_ids)),
     ),
     min_size=1,
@@ -429,3 +452,114 @@ def problem_or_nothing(steps: list[AnyStep]) -> str:
     except FlowError as error:
         return str(error)
     return ""
+
+
+NAME = {"ask": "¿Nombre?", "into": "name"}
+AGE = {"ask": "¿Edad?", "into": "age", "type": "integer"}
+
+
+def test_a_sound_form_passes() -> None:
+    conditional = {"ask": "¿Empresa?", "into": "company", "when": "age >= 18"}
+    check(form(NAME, AGE, conditional, consent="¿Aceptas?", confirm="¿Bien, {name}?", on_refusal=go("end")), say("end"))
+
+
+@pytest.mark.parametrize(
+    ("step", "problem"),
+    [
+        (form(), "step 1: the form has no fields; give it at least one"),
+        ({**form(NAME), "form": " "}, "step 1: name is empty"),
+        (form(NAME, confirm=" "), "step 1: confirm is empty"),
+        (form({**NAME, "ask": ""}), "'name': text is empty"),
+        (form(NAME, {**AGE, "into": "name"}), "'name': into 'name' keeps the answer of field 1 already"),
+        (form(NAME, {**AGE, "label": "Name"}), "'age': the label 'Name' names field 1 already; write another one"),
+        (form({**AGE, "min": 3, "max": 1}), "'age': limit 'min'"),
+        (form({**NAME, "max_retries": -1}), "'name': max_retries must be 0 or more"),
+        (form(NAME, on_refusal=go("x")), "step 1: on_refusal: there is no step 'x'"),
+        (form(NAME, on_cancel=go("x")), "step 1: on_cancel: there is no step 'x'"),
+        (form({**NAME, "on_failure": go("x")}), "'name': on_failure: there is no step 'x'"),
+        (form(NAME, on_timeout={"goto": "x"}), "step 1: on_timeout: there is no flow 'x'"),
+        (form({**NAME, "into": "a.b"}), "into must be a name of letters, digits and _, not 'a.b'"),
+        (form({**NAME, "timeout_s": 60}, remind_s=60), "'name': remind_s, 60, must be less than timeout_s, 60; one"),
+        (form({**NAME, "label": "x" * 101}), "'name': label has 101 characters; at most 100"),
+        (form(NAME, consent="x" * 5_000), "step 1: consent has 5,000 characters; at most 4,096"),
+        ({**form(NAME), "form": "x" * 101}, "step 1: name has 101 characters; at most 100"),
+    ],
+)
+def test_a_form_that_cannot_be_filled_in_is_refused(step: object, problem: str) -> None:
+    assert problem in problem_of(step)
+
+
+@pytest.mark.parametrize("name", ["consent", "confirm", "reminder"])
+def test_the_texts_of_a_form_are_templates(name: str) -> None:
+    with pytest.raises(FlowError, match=rf"step 1: {name}: character 2: no '!' here$"):
+        check_steps("f", read_steps([form(NAME, **{name: "a!"})], "f"), known_flows=None, check_template=refuse)
+
+
+def test_the_condition_of_a_field_is_refused_in_the_words_of_the_conditions() -> None:
+    steps = read_steps([form({**NAME, "when": "a!"})], "f")
+    with pytest.raises(FlowError, match=r"step 1: name\.when: character 2: no '!' here$"):
+        check_steps("f", steps, known_flows=None, check_condition=refuse)
+
+
+def test_what_is_no_field_is_refused() -> None:
+    assert "must be a field, not 5" in problem_of_built(Form(name="x", fields=(5,)))  # type: ignore[arg-type]
+    said = Form(name="x", fields=(FormField(Send(text="x")),))  # type: ignore[arg-type]
+    assert "must be a field, not a Send" in problem_of_built(said)
+
+
+def test_the_fields_of_a_form_can_be_gone_to_and_their_addresses_are_taken() -> None:
+    check(form(NAME, AGE), go("registro.age"))
+    check(form(NAME), {"end": "x", "id": "registro.age"})
+    assert "the id 'registro' is taken by step 1" in problems_of(form(NAME), form(NAME))[0]
+    assert "the id 'registro.name' is taken by step 1" in problem_of(say("registro.name"), form(NAME))
+    check(form(NAME), {**form(NAME), "id": "again"})
+
+
+def test_a_form_of_more_than_fifty_fields_is_refused() -> None:
+    fields = [{"ask": "x", "into": f"v{n}"} for n in range(51)]
+    check(form(*fields[:50]))
+    assert "the form has 51 fields; at most 50: make two forms of it" in problem_of(form(*fields))
+
+
+def test_the_fields_of_a_form_count_as_steps() -> None:
+    fields = tuple(FormField(Ask(text="x", into=f"v{n}")) for n in range(10_000))
+    assert "has more than 10,000 steps" in problem_of_built(Form(name="x", fields=fields))
+    forms = tuple(Form(name=f"x{n}", fields=fields[:49]) for n in range(200))
+    check_steps("f", forms, known_flows=None)
+    assert "has more than 10,000 steps" in problem_of_built(*forms, Send(text="x"))
+
+
+def test_a_form_that_may_be_passed_without_a_question_does_not_stop_a_loop() -> None:
+    known = form(NAME, skip_known=True, confirm=False)
+    conditional = form({**NAME, "when": "x"}, confirm=False)
+    for step in (known, conditional):
+        assert "goes round for ever" in problem_of(step, go("registro"))
+    for step in (form(NAME, confirm=False), {**known, "confirm": True}, {**known, "consent": "¿Sí?"}):
+        check(step, go("registro"))
+
+
+@pytest.mark.parametrize("way", ["on_refusal", "on_cancel", "on_timeout"])
+def test_where_a_form_or_menu_leads_to_is_reached(way: str) -> None:
+    check(form(NAME, **{way: go("3")}), {"end": ""}, "late")
+    assert "step 3: nothing leads here" in problem_of(form(NAME), {"end": ""}, "late")
+    check({**menu("x"), "on_timeout": go("3")}, {"end": ""}, "late")
+
+
+def _ten_thousand() -> list[AnyStep]:
+    steps: list[AnyStep] = []
+    for n in range(1_666):
+        these: list[AnyStep] = [
+            Ask(text="¿Cuántos, {name}?", into=f"v{n}", type="integer", limits={"min": 1, "max": 99}, retry="{reason}"),
+            When(condition=f"v{n} > 3 and city in ['a', 'b']", then=(Jump(to=Goto(step="1")),)),
+            Menu(text="¿{x}?", choices=(Choice(label="a", keywords=("b", "c")), Choice(label="d"))),
+            Form(name=f"form{n}", fields=(FormField(Ask(text="¿{x}?", into="name")),)),
+        ]
+        steps += these
+    return steps
+
+
+def test_ten_thousand_steps_are_checked_in_well_under_a_second() -> None:
+    steps = _ten_thousand()
+    began = time.process_time()
+    check_steps("f", steps, known_flows=["f"], check_condition=Expression, check_template=check_template)
+    assert time.process_time() - began < WELL_UNDER_A_SECOND

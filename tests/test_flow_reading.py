@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable
 from datetime import date
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -20,6 +20,8 @@ from tecnobot_core.flows.steps import (
     Do,
     End,
     Finish,
+    Form,
+    FormField,
     Goto,
     Handoff,
     Jump,
@@ -47,25 +49,46 @@ limits = st.fixed_dictionaries(
         "kinds": st.lists(texts, max_size=3).map(tuple),
     },
 )
+
 gotos = st.builds(Goto, texts, texts)
 destinations = gotos | st.builds(End, texts)
 some_texts = st.lists(texts, max_size=3).map(tuple)
 media = st.builds(Media, st.sampled_from(["image", "video", "audio", "document"]), texts, texts)
+times: dict[str, st.SearchStrategy[Any]] = {
+    "remind_s": st.none() | seconds,
+    "reminder": texts,
+    "timeout_s": st.none() | seconds,
+    "on_timeout": destinations,
+}
+asks = st.builds(
+    Ask,
+    id=texts,
+    text=texts,
+    into=texts,
+    label=texts,
+    type=st.sampled_from(get_args(AnswerType)),
+    limits=limits,
+    retry=texts,
+    max_retries=st.integers(),
+    on_failure=destinations,
+    **times,
+)
+forms = st.builds(
+    Form,
+    id=texts,
+    name=texts,
+    fields=st.lists(st.builds(FormField, asks, texts), max_size=3).map(tuple),
+    consent=texts,
+    on_refusal=destinations,
+    confirm=st.booleans() | texts,
+    on_cancel=destinations,
+    skip_known=st.booleans(),
+    **times,
+)
 leaves: st.SearchStrategy[AnyStep] = st.one_of(
     st.builds(Send, id=texts, text=texts, buttons=some_texts, media=st.none() | media, delay_s=seconds),
-    st.builds(
-        Ask,
-        id=texts,
-        text=texts,
-        into=texts,
-        type=st.sampled_from(get_args(AnswerType)),
-        limits=limits,
-        retry=texts,
-        max_retries=st.integers(),
-        on_failure=destinations,
-        timeout_s=st.none() | seconds,
-        on_timeout=destinations,
-    ),
+    asks,
+    forms,
     st.builds(Do, id=texts, function=texts, arguments=st.dictionaries(texts, json_values, max_size=3)),
     st.builds(Jump, id=texts, to=gotos),
     st.builds(Call, id=texts, flow=texts),
@@ -77,7 +100,7 @@ leaves: st.SearchStrategy[AnyStep] = st.one_of(
 def _around(inner: st.SearchStrategy[AnyStep]) -> st.SearchStrategy[AnyStep]:
     rows = st.lists(inner, max_size=3).map(tuple)
     choices = st.lists(st.builds(Choice, label=texts, keywords=some_texts, steps=rows), max_size=3).map(tuple)
-    menus = st.builds(Menu, id=texts, text=texts, choices=choices, into=texts, unknown=texts)
+    menus = st.builds(Menu, id=texts, text=texts, choices=choices, into=texts, unknown=texts, **times)
     return menus | st.builds(When, id=texts, condition=texts, then=rows, otherwise=rows)
 
 
@@ -162,6 +185,38 @@ def test_what_is_written_reads_as_it_was(steps: tuple[AnyStep, ...]) -> None:
                 into="p",
             ),
         ),
+        (
+            {
+                "form": "registro",
+                "fields": [
+                    {"ask": "¿Tu nombre?", "into": "name", "label": "Nombre", "min": 2},
+                    {"ask": "¿Empresa?", "into": "company", "when": "is_company"},
+                ],
+                "consent": "¿Aceptas?",
+                "on_refusal": {"goto": "bye"},
+                "confirm": "¿Está bien?",
+                "on_cancel": {"end": "Adiós"},
+                "skip_known": True,
+                "remind_s": 3600,
+                "reminder": "¿Seguimos?",
+                "timeout_s": 7200,
+            },
+            Form(
+                name="registro",
+                fields=(
+                    FormField(Ask(text="¿Tu nombre?", into="name", label="Nombre", limits={"min": 2})),
+                    FormField(Ask(text="¿Empresa?", into="company"), when="is_company"),
+                ),
+                consent="¿Aceptas?",
+                on_refusal=Goto("bye"),
+                confirm="¿Está bien?",
+                on_cancel=End("Adiós"),
+                skip_known=True,
+                remind_s=3600,
+                reminder="¿Seguimos?",
+                timeout_s=7200,
+            ),
+        ),
         ({"do": "save", "arguments": {"tags": ["a", None]}}, Do(function="save", arguments={"tags": ["a", None]})),
         (
             {"when": "age >= 18", "then": ["Pasa"], "otherwise": [{"end": "No"}]},
@@ -228,7 +283,10 @@ def test_the_order_of_keys_does_not_matter() -> None:
         (["x", {"say": "x", "butons": []}], "step 2: the field 'butons' is unknown; did you mean 'buttons'?"),
         ([{"say": "x", "qwxz": 1}], "flow 'registro', step 1: the field 'qwxz' is unknown"),
         ([{"id": "x", "sey": "x"}], "not an object with id, sey; did you mean 'say'?"),
-        ([{}], "must be a step with one of say, ask, menu, do, when, goto, call, handoff, end, not an empty object"),
+        (
+            [{}],
+            "must be a step with one of say, ask, menu, form, do, when, goto, call, handoff, end, not an empty object",
+        ),
         ([["x"]], "not a list of 1"),
         ([{"say": "x", "ask": "y"}], "step 1: has both 'say' and 'ask'; write one of them"),
         ([{"ask": "x"}], "step 1: the field 'into' is missing; write a text"),
@@ -254,6 +312,12 @@ def test_the_order_of_keys_does_not_matter() -> None:
             "step 1, choices: must be a list of choice objects, not an object with a",
         ),
         ([{"menu": "x", "choices": ["a"]}], "step 1, choice 1: must be a choice object, not 'a'"),
+        ([{"form": "x"}], "step 1: the field 'fields' is missing; write a list of field objects"),
+        ([{"form": "x", "fields": ["¿Nombre?"]}], "must be a field object, not '¿Nombre?'"),
+        ([{"form": "x", "fields": [{"ask": "y"}]}], "the field 'into' is missing; write a text"),
+        ([{"form": "x", "fields": [{"ask": "y", "into": "z", "wen": "b"}]}], "did you mean 'when'?"),
+        ([{"form": "x", "fields": [], "confirm": 5}], "step 1, confirm: must be true, false or a text, not 5"),
+        ([{"form": "x", "fields": [], "skip_known": 1}], "step 1, skip_known: must be true or false, not 1"),
         ([{"do": "x", "arguments": []}], "step 1, arguments: must be an object, not a list of 0"),
         ([{"do": "x", "arguments": {5: 1}}], "step 1, arguments: the name 5 must be a text; write it in quotes"),
         ([{"do": "x", "arguments": {"a": {1}}}], "true, false, null, lists and objects, not a set"),

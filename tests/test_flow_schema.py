@@ -24,6 +24,7 @@ _TYPES: Mapping[str, type | tuple[type, ...]] = {
     "array": list,
     "object": dict,
     "null": type(None),
+    "boolean": bool,
 }
 _UNDERSTOOD = {"type", "enum", "anyOf", "oneOf", "items", "$ref", "properties", "required", "additionalProperties"}
 _ANNOTATIONS = {"description", "default", "title", "$schema", "$defs"}
@@ -51,7 +52,9 @@ def valid(value: object, schema: Mapping[str, Any]) -> bool:
 
 
 def _is(value: object, name: str) -> bool:
-    if isinstance(value, bool) or (name == "integer" and isinstance(value, float) and not value.is_integer()):
+    if isinstance(value, bool):
+        return name == "boolean"
+    if name == "integer" and isinstance(value, float) and not value.is_integer():
         return False
     return isinstance(value, _TYPES[name])
 
@@ -127,6 +130,8 @@ def test_what_is_written_is_valid(steps: tuple[AnyStep, ...]) -> None:
         [{"handoff": "x", "timeout_s": None}],
         [{"ask": "x", "into": "y", "max_retries": 2.0, "min": "2026-01-01", "max": 5}],
         [{"do": "x", "arguments": {"a": [{}, None, True]}}],
+        [{"form": "x", "fields": [{"ask": "a", "into": "b", "when": ""}], "confirm": False, "skip_known": True}],
+        [{"form": "x", "fields": [], "confirm": "¿Sí?"}],
     ],
 )
 def test_what_reads_is_valid(data: object) -> None:
@@ -159,6 +164,10 @@ def test_what_reads_is_valid(data: object) -> None:
         [{"when": "x", "then": {"say": "y"}}],
         [{"goto": "a", "flow": "b"}],
         [{"do": "x", "arguments": []}],
+        [{"form": "x"}],
+        [{"form": "x", "fields": ["a"]}],
+        [{"form": "x", "fields": [{"ask": "a", "into": "b"}], "confirm": None}],
+        [{"form": "x", "fields": [{"ask": "a", "into": "b", "fields": []}]}],
     ],
 )
 def test_what_is_refused_for_its_form_is_not_valid(data: object) -> None:

@@ -2,7 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 
 import pytest
 from hypothesis import given
@@ -301,6 +302,82 @@ async def test_a_broken_flow_is_left_out_logged_and_published(caplog: pytest.Log
     assert "'mute'" in caplog.text
 
 
+class TellingStore(ShakyStore):
+    """A store that tells of changes, and whose loads take a second each, on its clock."""
+
+    def __init__(self, flows: Iterable[Flow] = ()) -> None:
+        super().__init__(flows)
+        self.now_s = 0.0
+        self.changed = asyncio.Event()
+        self.slept: list[float] = []
+
+    def changes(self, chatbot_id: str) -> AbstractAsyncContextManager[asyncio.Event]:
+        return nullcontext(self.changed)
+
+    def clock(self) -> float:
+        return self.now_s
+
+    async def load(self, chatbot_id: str) -> tuple[list[Flow], list[FlowError]]:
+        result = await super().load(chatbot_id)
+        self.now_s += 1.0
+        return result
+
+    async def put(self, chatbot_id: str, flow: Flow) -> None:
+        await super().put(chatbot_id, flow)
+        self.changed.set()
+
+    async def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        if seconds == 30.0:  # the poll interval, which never ends here
+            await asyncio.Event().wait()
+
+
+@asynccontextmanager
+async def watched(store: TellingStore) -> AsyncIterator[FlowRepository]:
+    repository = FlowRepository(store, "shop", clock=store.clock, sleep=store.sleep)
+    await repository.load()
+    watching = asyncio.create_task(repository.watch())
+    try:
+        await _until(lambda: 30.0 in store.slept)
+        yield repository
+    finally:
+        watching.cancel()
+        await asyncio.wait([watching])
+
+
+async def _until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(5):
+        while not condition():
+            await asyncio.sleep(0)
+
+
+async def test_a_change_that_is_told_is_served_before_the_next_poll() -> None:
+    store = TellingStore([GREETING])
+    async with watched(store) as repository:
+        await store.put("shop", PRICE)
+        await _until(lambda: repository.match("precio") is not None)
+
+
+async def test_many_changes_in_a_row_are_few_loads() -> None:
+    store = TellingStore([GREETING])
+    resting = asyncio.Event()
+
+    async def sleep(seconds: float) -> None:
+        store.slept.append(seconds)
+        await resting.wait()
+
+    store.sleep = sleep  # type: ignore[method-assign]
+    async with watched(store) as repository:
+        for number in range(1_000):
+            await store.put("shop", Flow(f"flow{number}").on("x").say("x"))
+            await asyncio.sleep(0)
+        assert store.loads == 2  # at the start, and for the first change: then it rests for as long as that took
+        assert store.slept == [30.0, 1.0]
+        resting.set()
+        await _until(lambda: len(repository) == 1_001)
+        assert store.loads == 3
+
+
 async def test_watching_refreshes_in_the_given_rhythm() -> None:
     store, slept = ShakyStore([GREETING]), list[float]()
 
@@ -367,7 +444,7 @@ async def test_thousands_of_flows_load_without_stopping_the_event_loop() -> None
         ({"say": "hola"}, "list"),
         ({"say": [3]}, "step 1"),
         ({"say": [{"text": "x", "buttons": [1]}]}, "buttons"),
-        ({"say": ["x"], "code": "1+1"}, "unknown fields code"),
+        ({"say": ["x"], "code": "1+1"}, "'code' is unknown"),
         ({"say": ["x"], "exact": "hola"}, "exact"),
         ({"say": ["x"], "event": "earthquake"}, "earthquake"),
         ({"say": ["x"], "event": ["voice"]}, "unknown"),

@@ -1,7 +1,7 @@
 """Which messages are one turn: fragments, a backlog after an outage, and what is too old."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 
 import pytest
@@ -250,6 +250,68 @@ async def test_a_clock_that_is_set_right_in_the_middle_makes_no_message_of_a_bac
         found.open_door.set()
         assert await found.delivery.drain(5)
         assert found.turns[1:] == [("tres", "tres", ("uno", "dos"))]
+
+
+# Signals: turns of their own, in their place
+
+
+async def signal(found: Shop, text: str = "due", *, age_s: float = 0.0) -> None:
+    sent_at = NOW + found.clock.now - age_s
+    await found.delivery.accept([InboundMessage(id=text, chat=ANA, sent_at=sent_at, text=text, kind="signal")])
+
+
+async def test_a_signal_is_no_fragment_and_waits_for_none() -> None:
+    async with shop(FRAGMENTS) as found:
+        await found.says("hola")
+        await signal(found)
+        await found.says("una pregunta", "¿abren hoy?")
+        await found.clock.settle()
+        assert found.asked == ["hola", "due"]
+        await found.clock.advance(2)
+        assert found.asked == ["hola", "due", "una pregunta\n¿abren hoy?"]
+
+
+async def test_a_signal_is_not_a_part_of_a_backlog_and_keeps_its_place_in_it() -> None:
+    async with shop(TurnPolicy()) as found:
+        found.open_door.clear()
+        await found.says("first")
+        await found.says("uno", "dos", age_s=3600)
+        await signal(found, age_s=3600)
+        await signal(found, "release", age_s=3600)
+        await found.says("tres", "cuatro", age_s=3600)
+        found.open_door.set()
+        assert await found.delivery.drain(5)
+        assert found.turns[1:] == [
+            ("dos", "dos", ("uno",)),
+            ("due", "due", ()),
+            ("release", "release", ()),
+            ("cuatro", "cuatro", ("tres",)),
+        ]
+
+
+async def test_a_signal_is_never_too_late() -> None:
+    two_days_s = 2 * 86_400.0
+    async with shop(TurnPolicy(expire_after_s=3600)) as found:
+        await found.says("hola", age_s=two_days_s)
+        await signal(found, age_s=two_days_s)
+        assert await found.delivery.drain(5)
+        assert found.asked == ["due"]
+
+
+async def test_what_a_signal_is_a_turn_of_needs_no_record() -> None:
+    class Counting(MemoryDelivery):
+        recorded = 0
+
+        async def record_groups(self, groups: Mapping[str, Sequence[str]]) -> None:
+            self.recorded += 1
+            await super().record_groups(groups)
+
+    store = Counting(MemoryConversations())
+    async with shop(FRAGMENTS, store=store) as found:
+        await signal(found)
+        await found.says("hola")
+        assert await found.delivery.drain(5)
+        assert (found.asked, store.recorded) == (["due", "hola"], 1)
 
 
 async def recorded(store: MemoryDelivery, group: Sequence[str], *others: str) -> None:

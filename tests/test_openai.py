@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tecnobot_core.adapters.openai import OpenAIChat, _whole_sentences
-from tecnobot_core.completion import ChatModel, Completion
+from tecnobot_core.completion import ChatModel, Completion, DescribesRequests
 from tecnobot_core.errors import CompletionError, ConfigurationError, LifecycleError, MissingDependencyError
 from tecnobot_core.messages import ChatMessage, ToolCall
 from tecnobot_core.testing.openai import FakeOpenAI, Step
@@ -40,7 +40,7 @@ async def failure(*steps: Step, **options: Any) -> CompletionError:
 async def test_an_answer_holds_text_model_and_tokens() -> None:
     async with asking(Step(text="Sí, hasta las 8.", usage=(12, 7))) as (chat, server):
         model: ChatModel = chat
-        assert await model.complete(QUESTION) == Completion("Sí, hasta las 8.", "m", 12, 7)
+        assert await model.complete(QUESTION) == Completion("Sí, hasta las 8.", "m", 12, 7, "stop")
     (request,) = server.requests
     assert request.path == "/v1/chat/completions"
     assert request.json == {
@@ -48,6 +48,14 @@ async def test_an_answer_holds_text_model_and_tokens() -> None:
         "messages": [{"role": "user", "content": "¿Abren hoy?"}],
         "max_completion_tokens": 500,
     }
+
+
+async def test_a_temperature_is_sent_and_everything_that_changes_an_answer_is_described() -> None:
+    async with asking(temperature=0.2, max_answer_tokens=9) as (chat, server):
+        assert isinstance(chat, DescribesRequests)
+        await chat.complete(QUESTION)
+        assert chat.describe(QUESTION) == server.requests[0].json | {"base_url": server.url}
+    assert server.requests[0].json["temperature"] == 0.2
 
 
 async def test_the_key_travels_in_the_header() -> None:
@@ -219,7 +227,7 @@ async def test_odd_token_counts_are_zero() -> None:
         b'{"choices": [{"message": {"content": "hola"}, "finish_reason": "stop"}], "usage": {"prompt_tokens": "many"}}'
     )
     async with asking(Step(raw=raw)) as (chat, _):
-        assert await chat.complete(QUESTION) == Completion("hola", "", 0, 0)
+        assert await chat.complete(QUESTION) == Completion("hola", "", 0, 0, "stop")
 
 
 async def test_one_deadline_covers_the_call_and_closes_its_connection() -> None:
@@ -303,7 +311,8 @@ async def test_calls_that_learn_of_the_old_limit_together_all_succeed() -> None:
 async def test_an_answer_at_the_limit_ends_with_its_last_whole_sentence() -> None:
     message = {"role": "assistant", "content": "Abrimos a las 9. Cerramos a las 8. Los dom"}
     async with asking(choice(finish_reason="length", message=message)) as (chat, _):
-        assert (await chat.complete(QUESTION)).text == "Abrimos a las 9. Cerramos a las 8."
+        answer = await chat.complete(QUESTION)
+    assert (answer.text, answer.finish_reason) == ("Abrimos a las 9. Cerramos a las 8.", "length")
 
 
 @pytest.mark.parametrize(

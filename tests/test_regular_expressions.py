@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks.matching import BOMBS
+from benchmarks._flows.matching import BOMBS
 from tecnobot_core.adapters.regular_expressions import Re2Set
 from tecnobot_core.errors import FlowError
 from tecnobot_core.flows import Flow, MatchIndex
 from tecnobot_core.flows.matching import MAX_PATTERN_SUBJECT_CHARS
-from tecnobot_core.flows.model import MAX_PATTERN_CHARS
+from tecnobot_core.flows.triggers import MAX_PATTERN_CHARS
 
 
 @pytest.mark.parametrize(

@@ -28,8 +28,8 @@ Fate = Literal["ok", "late", "no", "maybe", "hangs", "raises", "slow down", "nev
 PACE = Pacing(per_chat_gap_s=2.0, rate_per_s=1.0, jitter=0.0, typing_chars_per_s=10.0, max_typing_s=4.0)
 
 
-def say(chat: str, number: int, text: str = "") -> OutboundMessage:
-    return OutboundMessage(chat=ChatId(chat), key=f"{chat}-{number}", text=text)
+def say(chat: str, number: int, text: str = "", *, delay_s: float = 0.0) -> OutboundMessage:
+    return OutboundMessage(chat=ChatId(chat), key=f"{chat}-{number}", text=text, delay_s=delay_s)
 
 
 class Outbox:
@@ -656,6 +656,19 @@ async def test_a_lost_lease_is_told_and_sends_nothing() -> None:
         assert not harness.sender.reserve(ChatId("c"))
 
 
+async def test_a_lease_that_is_lost_while_the_store_is_read_is_told() -> None:
+    async with Harness() as harness:
+
+        async def load(after: int, limit: int) -> Sequence[OutboxEntry]:
+            raise LeaseLostError("another process owns it")
+
+        harness.sender._read = load
+        harness.sender.look()
+        await harness.clock.settle()
+        assert harness.lease_losses == 1
+        await harness.sender.wait_idle()
+
+
 async def test_waiting_that_fails_in_an_unforeseen_way_is_tried_again(caplog: pytest.LogCaptureFixture) -> None:
     async with Harness("no") as harness:
         harness.link_error = RuntimeError("expected by the test")  # type: ignore[assignment]
@@ -665,6 +678,123 @@ async def test_waiting_that_fails_in_an_unforeseen_way_is_tried_again(caplog: py
         await harness.finish()
         assert harness.said == ["a-0"]
         assert 2 <= len([record for record in caplog.records if record.levelno == logging.ERROR]) < 10
+
+
+# Delays
+
+
+async def test_a_delay_counts_from_the_sending_of_the_message_before() -> None:
+    async with Harness("late", "ok", "late") as harness:
+        harness.post(say("a", 0), say("a", 1, delay_s=3.0), say("a", 2, delay_s=1.0), say("a", 3))
+        await harness.finish()
+        assert harness.arrived == [(2.0, "a-0"), (5.0, "a-1"), (8.0, "a-2"), (8.0, "a-3")]
+
+
+async def test_the_delay_of_the_first_counts_from_its_decision() -> None:
+    async with Harness() as harness:
+        harness.post(say("a", 0, delay_s=3.0))
+        harness.post(say("b", 0, delay_s=3.0), age_s=2.0)
+        harness.post(say("c", 0, delay_s=3.0), age_s=4.0)
+        await harness.finish()
+        assert harness.arrived == [(0.0, "c-0"), (1.0, "b-0"), (3.0, "a-0")]
+        harness.post(say("a", 1, delay_s=2.0))
+        await harness.finish()
+        assert harness.arrived[-1] == (5.0, "a-1")
+
+
+async def test_what_was_left_with_a_delay_does_not_wait_in_full_again() -> None:
+    async with Harness() as harness:
+        harness.outbox.add(say("a", 0, delay_s=60.0), say("a", 1, delay_s=5.0), age_s=50.0)
+        harness.sender.look()
+        await harness.finish()
+        assert harness.arrived == [(10.0, "a-0"), (15.0, "a-1")]
+
+
+async def test_what_is_delayed_is_not_marked_and_keeps_no_worker_from_others() -> None:
+    async with Harness(max_concurrent=1) as harness:
+        for number in range(10):
+            harness.post(say(f"slow-{number}", 0, delay_s=100.0))
+        harness.post(say("a", 0))
+        await harness.clock.advance(99.0)
+        assert harness.said == ["a-0"]
+        assert [state for states, _ in harness.outbox.moves for state in states.values()] == ["taken", "sent"]
+        await harness.finish()
+        assert set(harness.times()[1:]) == {100.0}
+
+
+async def test_a_delay_comes_after_a_message_that_failed_or_was_retried() -> None:
+    async with Harness("never", "ok", "no") as harness:
+        harness.post(say("a", 0), say("a", 1, delay_s=2.0), say("a", 2, delay_s=2.0))
+        await harness.finish()
+        # The second of them is tried again after its backoff, without its delay.
+        assert [(at, key) for at, key in harness.tried] == [
+            (0.0, "a-0"),
+            (2.0, "a-1"),
+            (4.0, "a-2"),
+            (4.075, "a-2"),
+        ]
+
+
+@pytest.mark.parametrize(
+    ("delay_s", "at"), [(0.0, 3.0), (1.5, 3.0), (2.5, 3.5), (9.0, 10.0)], ids=["none", "short", "in typing", "long"]
+)
+async def test_of_pace_and_delay_the_longer_counts(delay_s: float, at: float) -> None:
+    typing: list[tuple[float, bool]] = []
+
+    async def show(chat: ChatId, is_typing: bool) -> None:
+        typing.append((harness.clock(), is_typing))
+
+    pace = Pacing(per_chat_gap_s=1.0, rate_per_s=1000.0, jitter=0.0, typing_chars_per_s=10.0)
+    async with Harness(pacing=pace, show_typing=show) as harness:
+        harness.post(say("a", 0, "x" * 10), say("a", 1, "x" * 10, delay_s=delay_s))
+        await harness.finish()
+        assert harness.arrived == [(1.0, "a-0"), (at, "a-1")]
+        assert typing[2:] == [(at - 1.0, True), (at, False)]
+
+
+async def test_a_message_does_not_expire_while_it_is_delayed() -> None:
+    async with Harness(ttl_s=10.0) as harness:
+        harness.post(say("a", 0, delay_s=60.0), say("a", 1), say("a", 2, delay_s=60.0))
+        await harness.finish()
+        assert harness.arrived == [(60.0, "a-0"), (60.0, "a-1"), (120.0, "a-2")]
+
+
+async def test_what_the_link_holds_up_after_its_delay_expires() -> None:
+    async with Harness("no", ttl_s=10.0) as harness:
+        harness.is_up.clear()
+        harness.post(say("a", 0, delay_s=60.0), say("a", 1))
+        await harness.clock.advance(75.0)
+        harness.is_up.set()
+        await harness.finish()
+        assert harness.said == []
+        assert [(e.key, e.age_s) for e in harness.told(SendExpired)] == [("a-0", 75.0), ("a-1", 75.0)]  # type: ignore[attr-defined]
+
+
+async def test_a_message_that_is_delayed_is_not_marked_by_its_turn() -> None:
+    # Delivery asks for no place then; what comes next to the same chat does.
+    async with Harness() as harness:
+        harness.post(say("a", 0, delay_s=5.0))
+        assert not harness.turn(say("a", 1))
+        await harness.finish()
+        assert harness.arrived == [(5.0, "a-0"), (5.0, "a-1")]
+
+
+async def test_stopped_it_waits_for_no_delay() -> None:
+    async with Harness() as harness:
+        harness.post(say("a", 0, delay_s=86_400.0))
+        await harness.clock.advance(1.0)
+        harness.sender.stop()
+        await harness.clock.settle()
+        async with asyncio.timeout(1):
+            await harness.sender.wait_idle()
+        assert harness.outbox.state("a-0") == "waiting"
+
+
+async def test_nothing_is_remembered_of_a_chat_whose_messages_are_sent() -> None:
+    async with Harness() as harness:
+        harness.post(say("a", 0), say("a", 1, delay_s=1.0), say("b", 0))
+        await harness.finish()
+        assert harness.sender._outgoing._last == {}
 
 
 # Pacing
@@ -808,6 +938,7 @@ class Say:
     age_s: float
     pause_s: float
     told_after_s: float
+    delay_s: float
 
 
 SAYS = st.builds(
@@ -817,6 +948,7 @@ SAYS = st.builds(
     age_s=st.sampled_from([0.0, 0.0, 5.0, 30.0]),
     pause_s=st.sampled_from([0.0, 0.0, 0.1, 3.0]),
     told_after_s=st.sampled_from([0.0, 0.0, 0.5, 4.0]),
+    delay_s=st.sampled_from([0.0, 0.0, 0.7, 6.0]),
 )
 FATES: st.SearchStrategy[Fate] = st.sampled_from(
     ["ok", "ok", "late", "no", "maybe", "hangs", "raises", "slow down", "never"]
@@ -863,15 +995,15 @@ def test_every_message_ends_once_and_in_order(
             outbox.load_takes_s, outbox.move_takes_s = 1.0, 0.01
         numbers = itertools.count()
 
-        def messages(chat: int, n: int) -> list[OutboundMessage]:
-            return [say(f"chat-{chat}", next(numbers), "x" * 30) for _ in range(n)]
+        def messages(chat: int, n: int, delay_s: float = 0.0) -> list[OutboundMessage]:
+            return [say(f"chat-{chat}", next(numbers), "x" * 30, delay_s=delay_s) for _ in range(n)]
 
         async def turns(chat: int) -> None:
             for turn in (turn for turn in says if turn.chat == chat):
                 await harness.clock.sleep(turn.pause_s)
                 chat_id = ChatId(f"chat-{chat}")
-                taken = sender.reserve(chat_id)
-                entries = outbox.add(*messages(chat, turn.n), taken=taken, age_s=turn.age_s)
+                taken = not turn.delay_s and sender.reserve(chat_id)
+                entries = outbox.add(*messages(chat, turn.n, turn.delay_s), taken=taken, age_s=turn.age_s)
                 await harness.clock.sleep(turn.told_after_s)
                 sender.put(entries)
                 sender.release(chat_id)
@@ -907,6 +1039,8 @@ def test_every_message_ends_once_and_in_order(
         assert len(ends) + waiting == next(numbers)
         assert stop_at_s is not None or not waiting
         assert len(sender) == 0
+        decided_at = {message.key: at + message.delay_s for message, at in outbox._messages.values()}
+        assert all(at >= decided_at[key] for at, key in harness.tried)
         arrived = harness.said
         assert len(arrived) == len(set(arrived))
         for chat in range(4):

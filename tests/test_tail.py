@@ -160,6 +160,7 @@ turns = st.builds(
     answered_by=st.just("flow"),
     history=st.lists(rows, max_size=4).map(tuple),
     position=st.none() | positions,
+    welcomed_at=st.none() | st.floats(0, 4e9),
 )
 endings = st.sampled_from(["saw the beginning", "saw the end", "fails", "cancelled"])
 changes = st.one_of(

@@ -5,14 +5,14 @@ from typing import get_args
 
 import pytest
 
-from tecnobot_core.bot.texts import ENGLISH, SPANISH, Texts, for_language
+from tecnobot_core.bot.texts import ENGLISH, PORTUGUESE, SPANISH, Texts, for_language
 from tecnobot_core.errors import ConfigurationError
 from tecnobot_core.messages import MessageKind
 
-PLACES = {"wait": "{time}", "seconds": "{count}", "shorten": "{limit}", "cannot_open": "{kind}"}
+PLACES = {"wait": "{time}", "seconds": "{count}", "shorten": "{limit}", "cannot_open": "{kind}", "meant": "{keyword}"}
 
 
-@pytest.fixture(params=[SPANISH, ENGLISH], ids=["spanish", "english"])
+@pytest.fixture(params=[SPANISH, ENGLISH, PORTUGUESE], ids=["spanish", "english", "portuguese"])
 def texts(request: pytest.FixtureRequest) -> Texts:
     found: Texts = request.param
     return found
@@ -33,11 +33,11 @@ def test_a_place_is_where_a_method_fills_it_and_nowhere_else(texts: Texts) -> No
 
 
 def test_every_kind_but_text_has_its_own_name(texts: Texts) -> None:
-    assert set(texts.kinds) == set(get_args(MessageKind)) - {"text"}
+    assert set(texts.kinds) == set(get_args(MessageKind)) - {"text", "signal"}
     assert len(set(texts.kinds.values())) == len(texts.kinds)
 
 
-@pytest.mark.parametrize("kind", sorted(set(get_args(MessageKind)) - {"text"}))
+@pytest.mark.parametrize("kind", sorted(set(get_args(MessageKind)) - {"text", "signal"}))
 def test_an_unsupported_message_is_called_by_its_kind(texts: Texts, kind: MessageKind) -> None:
     assert texts.kinds[kind] in texts.unsupported(kind)
 
@@ -75,5 +75,5 @@ def test_a_language_has_a_long_and_a_short_name(language: str, texts_of_it: Text
 
 @pytest.mark.parametrize("language", ["", "ES", "klingon"])
 def test_an_unknown_language_names_the_known_ones(language: str) -> None:
-    with pytest.raises(ConfigurationError, match="spanish, es, english, en"):
+    with pytest.raises(ConfigurationError, match="spanish, es, english, en, portuguese, pt"):
         for_language(language)

@@ -14,8 +14,9 @@ from tecnobot_core.adapters.regular_expressions import Re2Set
 from tecnobot_core.errors import FlowError
 from tecnobot_core.flows import Flow, FlowMatch, Keyword, MatchIndex
 from tecnobot_core.flows.matching import MAX_CHARS, MAX_PATTERN_SUBJECT_CHARS
-from tecnobot_core.flows.model import MAX_KEYWORD_CHARS, MAX_PATTERN_CHARS, FlowEvent, TriggerKind
+from tecnobot_core.flows.model import FlowEvent, TriggerKind
 from tecnobot_core.flows.suggestions import Suggestions, is_one_mistake
+from tecnobot_core.flows.triggers import MAX_KEYWORD_CHARS, MAX_PATTERN_CHARS
 
 EXPECTED: dict[str, Any] = tomllib.loads((Path(__file__).parent / "data" / "matches_es.toml").read_text("utf-8"))
 SHOP = Path(__file__).parents[1] / "examples" / "data" / "demo_shop.toml"

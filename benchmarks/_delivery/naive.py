@@ -48,7 +48,9 @@ class NaiveDelivery(PostgresDelivery):
     async def accept(self, messages: Sequence[InboundMessage]) -> Sequence[int | None]:
         return [await self._accept(message) for message in messages]
 
-    async def commit(self, turns: Sequence[Turn], *, taken: Collection[str] = ()) -> Sequence[OutboxEntry]:
+    async def commit(
+        self, turns: Sequence[Turn], *, taken: Collection[str] = (), again_at: float | None = None
+    ) -> Sequence[OutboxEntry]:
         entries: list[OutboxEntry] = []
         for turn in turns:
             for row in turn.history:

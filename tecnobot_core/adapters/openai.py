@@ -28,7 +28,8 @@ class OpenAIChat:
     """A ChatModel that asks *model* at *base_url*, by default OpenAI's own.
 
     One call is one deadline of *timeout_s*, and is never repeated by the SDK. The ``openai`` package, half a second and
-    50 MiB, is imported by the first call, in a thread. Close with ``aclose`` or ``async with``.
+    50 MiB, is imported by the first call, in a thread. Without *temperature* the server's own is used, usually 1. Close
+    with ``aclose`` or ``async with``.
     """
 
     def __init__(
@@ -39,6 +40,7 @@ class OpenAIChat:
         base_url: str | None = None,
         timeout_s: float = 30.0,
         max_answer_tokens: int = 500,
+        temperature: float | None = None,
     ) -> None:
         if not model:
             raise ConfigurationError("OPENAI_MODEL is empty; wanted is the name of a model that the server offers")
@@ -51,6 +53,7 @@ class OpenAIChat:
         self._base_url = base_url or OPENAI_URL
         self._timeout_s = timeout_s
         self._max_answer_tokens = max_answer_tokens
+        self._options = {} if temperature is None else {"temperature": temperature}
         self._limit_name = _NEW_LIMIT
         self._client: AsyncOpenAI | None = None
         self._opening = asyncio.Lock()
@@ -58,13 +61,17 @@ class OpenAIChat:
 
     async def complete(self, messages: Sequence[ChatMessage]) -> Completion:
         """The model's answer; one that reached ``max_answer_tokens`` ends with its last whole sentence."""
-        request = {"model": self._model, "messages": [_as_sent(message) for message in messages]}
+        request = self._request(messages)
         try:
             async with asyncio.timeout(self._timeout_s):
                 client = await self._open()
                 return _read(await self._ask(client, request))
         except TimeoutError as error:
             raise CompletionError(f"no answer within {self._timeout_s:g} s", kind="timeout") from error
+
+    def describe(self, messages: Sequence[ChatMessage]) -> Mapping[str, object]:
+        """The request for *messages* and its server, for a cache. The name of the limit is that of new servers."""
+        return self._request(messages) | {_NEW_LIMIT: self._max_answer_tokens, "base_url": self._base_url}
 
     async def aclose(self) -> None:
         """Close the connections; calls that are under way fail."""
@@ -80,6 +87,9 @@ class OpenAIChat:
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
         await self.aclose()
+
+    def _request(self, messages: Sequence[ChatMessage]) -> dict[str, Any]:
+        return {"model": self._model, "messages": [_as_sent(message) for message in messages], **self._options}
 
     async def _open(self) -> "AsyncOpenAI":
         async with self._opening:
@@ -173,6 +183,7 @@ def _read(response: Any) -> Completion:
         model=response.model if isinstance(response.model, str) else "",
         prompt_tokens=_count(usage, "prompt_tokens"),
         completion_tokens=_count(usage, "completion_tokens"),
+        finish_reason=reason,
     )
 
 

@@ -13,7 +13,7 @@ MAX_JUDGED = 1000  # messages whose wait is remembered; many more than are handl
 
 
 class Admission:
-    """Blacklist, rate limit and memory pressure, in this order.
+    """Access list, rate limit and memory pressure, in this order.
 
     *memory_level* is asked for "normal", "warning" or "critical"; at critical no attachments are taken.
     """
@@ -22,22 +22,22 @@ class Admission:
         self,
         texts: Texts,
         *,
-        is_blacklisted: Callable[[ChatId], bool],
+        admits: Callable[[ChatId], bool],
         rate_limiter: RateLimiter | None,
         memory_level: Callable[[], str],
     ) -> None:
         self._texts = texts
-        self._is_blacklisted = is_blacklisted
+        self._admits = admits
         self._rate_limiter = rate_limiter
         self._memory_level = memory_level
         self._judged: OrderedDict[str, float] = OrderedDict()
 
     def refuse(self, message: InboundMessage) -> Reply | None:
         """The reply that ends this message here, or None when it is admitted."""
-        if message.from_me:
-            return Reply.silence("own_message")
-        if self._is_blacklisted(message.chat):
-            return Reply.silence("blacklist")
+        if not self._admits(message.chat):
+            return Reply.silence("access_list")
+        if message.from_me or message.kind == "signal":
+            return None
         if self._rate_limiter is not None and (wait_s := self._wait_s(message, self._rate_limiter)):
             # Told once per window: an answer to each refused message would double the flood.
             if self._rate_limiter.should_tell(message.chat, message.sent_at):

@@ -1,13 +1,13 @@
 """The one class that knows every part."""
 
-import asyncio
 import logging
 import time
-from collections import OrderedDict
+import uuid
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import AsyncExitStack
+from datetime import tzinfo
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Literal
 
 from ..cache import HybridCache
 from ..completion import ChatModel
@@ -26,7 +26,7 @@ from ..delivery import (
 )
 from ..delivery.clearance import try_to_show
 from ..errors import LifecycleError
-from ..events import EventBus
+from ..events import EventBus, HandoffBegan, HandoffEnded
 from ..flows import FlowRepository
 from ..history import HistoryWindow
 from ..knowledge import Knowledge
@@ -34,27 +34,30 @@ from ..memory import MemoryManager
 from ..messages import ChatId, InboundMessage, MediaReference, OutboundMessage, Turn
 from ..rate_limit import RateLimiter
 from ..tasks import Tasks
-from .admission import Admission
-from .conversing import Conversing
+from .access_list import AccessList
+from .apologies import Apologies
 from .intake import Intake
+from .opening_hours import OpeningHours
 from .people import People
-from .pipeline import Pipeline
+from .stopping import Stopping
 from .texts import SPANISH, Texts
-from .thinking import Thinking
-from .turns import Reply, Speech, build_turn
+from .welcome import Welcome
+from .wiring import make_pipeline
 
 logger = logging.getLogger(__name__)
-
-STOP_WAITING_S = 0.5  # with the drain, which then is not waited for, and closing, within 3 s
-MAX_APOLOGISED = 10_000  # chats that are remembered as told; beyond that an old one may be told again
 
 
 class Bot:
     """Answers every message that *connection* delivers. Every part can be replaced or left out.
 
     Left out: *conversations* and *store* live in memory; without *flows*, *model*, *knowledge*, *hearing* the pipeline
-    passes them by; without *rate_limiter* everybody is heard; *memory* and *cache* are not used. The bot opens and
+    passes them by; without *rate_limiter* nobody is too fast; *memory* and *cache* are not used. The bot opens and
     closes *connection*, *memory* and the watching of *flows*; a database or a model's client is the caller's.
+
+    Who is in *blacklist* is not heard, nor, where there is an *allowlist*, who is not in that; both may hold patterns
+    ("+52155*", see AccessList). When the owner writes in a chat from the phone, the bot is silent there for
+    *owner_silence_s* (0: it does not mind). *welcome* and *opening_hours* say when the flows of the events "welcome"
+    and "closed" are started.
 
     *max_concurrent* chats are answered at once; a message is cancelled after *turn_timeout_s* and answered with
     ``texts.apology``; at the end *drain_s* is given to what was accepted. *policy* says which messages are one turn;
@@ -68,7 +71,8 @@ class Bot:
     The last messages of active chats are kept in memory, up to *history_bytes*: then nobody else may write them (0:
     read each time).
     *addresses* knows which addresses are one person. Do steps of flows name *functions*; answers to questions are read
-    as in *language* ("es", "en", "pt"), phone numbers without a country by *parse_phone*.
+    as in *language* ("es", "en", "pt"), phone numbers without a country by *parse_phone*, days in *timezone* (None: the
+    process's). A conversation whose step is gone begins its flow again, or ends (*on_lost_step*).
     """
 
     def __init__(
@@ -87,7 +91,11 @@ class Bot:
         cache: HybridCache | None = None,
         texts: Texts = SPANISH,
         prompt: str = "",
-        blacklist: Collection[ChatId] = frozenset(),
+        blacklist: Collection[str] = frozenset(),
+        allowlist: Collection[str] = frozenset(),
+        welcome: Welcome | None = None,
+        opening_hours: OpeningHours | None = None,
+        owner_silence_s: float = 4 * 3600.0,
         events: EventBus | None = None,
         max_concurrent: int = 64,
         turn_timeout_s: float = 60.0,
@@ -103,6 +111,8 @@ class Bot:
         functions: Mapping[str, Callable[..., Any]] = MappingProxyType({}),
         language: str = "es",
         parse_phone: Callable[[str], str] | None = None,
+        timezone: tzinfo | None = None,
+        on_lost_step: Literal["restart", "end"] = "restart",
         history_bytes: int = 4 * 1024 * 1024,
         clock: Callable[[], float] = time.perf_counter,
         wall_clock: Callable[[], float] = time.time,
@@ -114,44 +124,49 @@ class Bot:
         self._cache = cache
         self._texts = texts
         self._drain_s = drain_s
-        self._window = window or HistoryWindow()
-        self._people = People(conversations, addresses, history_bytes=history_bytes, blacklist=blacklist)
-        self._apologises_for_delay = apologises_for_delay
+        self._wall_clock = wall_clock
+        self._people = People(
+            conversations, addresses, history_bytes=history_bytes, access_list=AccessList(blacklist, allowlist)
+        )
+        self._apologies = Apologies(texts)
         self._typing = connection.transport if isinstance(connection.transport, ShowsTyping) else None
         self._tasks = Tasks("bot", on_failure=self.events.task_failed)
-        self._apologised: OrderedDict[ChatId, str] = OrderedDict()  # the message that was apologised for
-        self._receiving: asyncio.Timeout | None = None
-        self._stopped = False
+        self._stopping = Stopping()
         self._ran = False
-        self._pipeline = Pipeline(
-            admission=Admission(
-                texts,
-                is_blacklisted=self._people.is_blacklisted,
-                rate_limiter=rate_limiter,
-                memory_level=lambda: "normal" if memory is None else memory.level,
-            ),
-            conversations=self._people.conversations,
-            texts=texts,
+        self._pipeline = make_pipeline(
+            self._people,
             flows=flows,
-            conversing=None
-            if flows is None
-            else Conversing(flows, functions, language=language, parse_phone=parse_phone, clock=wall_clock),
-            thinking=None if model is None else Thinking(model, self._window, prompt=prompt, cache=cache),
+            functions=functions,
+            model=model,
+            window=window or HistoryWindow(),
+            prompt=prompt,
+            cache=cache,
             knowledge=knowledge,
             hearing=hearing,
-            history_limit=self._window.load_limit,
+            rate_limiter=rate_limiter,
+            memory=memory,
+            texts=texts,
+            welcome=welcome,
+            opening_hours=opening_hours,
+            owner_silence_s=owner_silence_s,
+            apologises_for_delay=apologises_for_delay,
             max_text_chars=max_text_chars,
+            language=language,
+            parse_phone=parse_phone,
+            timezone=timezone,
+            on_lost_step=on_lost_step,
             clock=clock,
+            wall_clock=wall_clock,
         )
         self._delivery = Delivery(
             store or MemoryDelivery(self._people.stored),
             handle=self._handle,
-            fail=self._fail,
+            fail=lambda message, error: self._apologies.turn(message),
             send=self._send,
             wait_ready=connection.wait_connected,
             events=self.events,
             on_stood_down=self._stand_down,
-            on_commit=self._people.note,
+            on_commit=self._note,
             on_doubt=self._people.doubt,
             policy=policy,
             pacer=None if pacing is None else Pacer(pacing),
@@ -188,7 +203,7 @@ class Bot:
                 if self._cache is not None:
                     self._memory.register("cache", self._cache.release)
             await open_parts.enter_async_context(self._tasks)
-            if not await self._open_and_receive(open_parts) or self._delivery.stood_down:
+            if not await self._stopping.run(lambda: self._take_in(open_parts)) or self._delivery.stood_down:
                 return
             if not await self._delivery.drain(self._drain_s):
                 left = self._delivery.statistics()
@@ -196,35 +211,19 @@ class Bot:
 
     def stop(self) -> None:
         """Take no more messages, finish those that were accepted, and let ``run`` return."""
-        self._stopped = True
         self._connection.stop_receiving()
-        if self._receiving is not None:
-            # Opening and accepting wait for a database that is away; what is not journaled is not acknowledged either.
-            self._receiving.reschedule(asyncio.get_running_loop().time() + STOP_WAITING_S)
+        self._stopping.stop()
 
-    async def _open_and_receive(self, open_parts: AsyncExitStack) -> bool:
-        """Take in messages until ``stop`` or the end of the input; False when stopping could not wait for the store."""
-        if self._stopped:
-            return False
-        limit = asyncio.timeout(None)
-        try:
-            async with limit:
-                self._receiving = limit
-                if self._flows is not None:
-                    await self._flows.load()
-                    self._tasks.start(self._flows.watch(), "watch_flows")
-                # Owned before connecting: who may not answer must not take the link from the one that may.
-                await open_parts.enter_async_context(self._delivery)
-                await open_parts.enter_async_context(self._connection)
-                await self._intake.run()
-        except TimeoutError:
-            if not limit.expired():
-                raise
-            logger.warning("stopped while the store does not answer; what was not accepted comes again")
-            return False
-        finally:
-            self._receiving = None
-        return True
+    async def _take_in(self, open_parts: AsyncExitStack) -> None:
+        """Open what takes messages, and take them in until the end of the input."""
+        if self._flows is not None:
+            await self._flows.load()
+            self._tasks.start(self._flows.watch(), "watch_flows")
+        await self._people.open()
+        # Owned before connecting: who may not answer must not take the link from the one that may.
+        await open_parts.enter_async_context(self._delivery)
+        await open_parts.enter_async_context(self._connection)
+        await self._intake.run()
 
     async def send(self, chat: ChatId, text: str, *, key: str) -> bool:
         """Say something first. The same *key* is said once; False when it was said before.
@@ -236,15 +235,42 @@ class Bot:
         chat = await self._people.canonical(chat)
         return await self._delivery.post(OutboundMessage(chat=chat, key=key, text=text))
 
+    async def hand_off(self, chat: ChatId) -> None:
+        """A person answers in this chat now: the bot is silent for ``owner_silence_s``, or until ``release``.
+
+        In its turn, behind what was written before; a flow that waits for an answer ends.
+        """
+        await self._signal(chat, "handoff")
+
+    async def release(self, chat: ChatId) -> None:
+        """The person is done: a flow that handed the chat over goes on, and the bot answers again."""
+        await self._signal(chat, "release")
+
+    async def claim_due(self) -> float | None:
+        """Do now what is due: reminders, questions and handoffs whose time is over; return when the next one is.
+
+        In Unix seconds, None for never. While the bot runs it does so by itself; each in its chat's turn.
+        """
+        return await self._delivery.claim_due()
+
     async def delete_chat(self, chat: ChatId) -> int:
         """Forget a person; return how many history rows that were."""
         chat = await self._people.canonical(chat)
-        self._apologised.pop(chat, None)
+        self._apologies.forget(chat)
         return await self._people.delete(chat)
 
     async def export_chat(self, chat: ChatId) -> Mapping[str, object]:
         """Everything that is held about a person, in JSON types."""
         return await self._people.export(await self._people.canonical(chat))
+
+    @property
+    def access_list(self) -> AccessList:
+        """Who is heard; may be replaced while the bot runs."""
+        return self._people.access_list
+
+    @access_list.setter
+    def access_list(self, access_list: AccessList) -> None:
+        self._people.access_list = access_list
 
     @property
     def outage_s(self) -> float | None:
@@ -262,9 +288,21 @@ class Bot:
         await self._connection.send(await self._people.addressed(message))
 
     def _notice(self, message: InboundMessage) -> Sequence[OutboundMessage]:
-        if message.from_me or not self._texts.away or self._people.is_blacklisted(message.chat):
+        if message.from_me or not self._texts.away or not self._people.admits(message.chat):
             return ()
         return (OutboundMessage(chat=message.chat, key=f"{message.id}/away", text=self._texts.away),)
+
+    async def _signal(self, chat: ChatId, text: str) -> None:
+        chat = await self._people.canonical(chat)
+        id, now_s = f"{text}/{uuid.uuid4().hex}", self._wall_clock()
+        await self._delivery.accept([InboundMessage(id=id, chat=chat, sent_at=now_s, text=text, kind="signal")])
+
+    def _note(self, turn: Turn) -> None:
+        """*turn* was committed."""
+        self._people.note(turn)
+        for step in turn.trace:
+            if step.stage == "handoff":
+                self.events.publish((HandoffBegan if step.detail == "began" else HandoffEnded)(turn.chat))
 
     def _stand_down(self) -> None:
         self._people.clear()
@@ -272,31 +310,16 @@ class Bot:
 
     async def _handle(self, context: TurnContext) -> Turn:
         message = context.message
-        if self._typing is None or message.from_me:
-            turn = await self._answer(context)
+        if self._typing is None or message.from_me or message.kind == "signal":
+            turn = await self._pipeline.answer(message, context.earlier, context.send_now)
         else:
             await try_to_show(self._typing.set_typing, message.chat, True)
             try:
-                turn = await self._answer(context)
+                turn = await self._pipeline.answer(message, context.earlier, context.send_now)
             finally:
                 await try_to_show(self._typing.set_typing, message.chat, False)
-        self._apologised.pop(message.chat, None)
+        self._apologies.forget(message.chat)
         return turn
-
-    async def _answer(self, context: TurnContext) -> Turn:
-        if context.earlier and self._apologises_for_delay and not context.message.from_me:
-            return self._pipeline.apologise_for_delay(context.message, context.earlier)
-        return await self._pipeline.answer(context.message, context.earlier, context.send_now)
-
-    def _fail(self, message: InboundMessage, error: Exception) -> Turn:
-        """Apologise once; not again before something in this chat worked."""
-        # Asked again for the same message when its apology could not be stored with the rest.
-        if self._apologised.setdefault(message.chat, message.id) != message.id:
-            return build_turn(message, "", Reply.silence("error", "failed"))
-        if len(self._apologised) > MAX_APOLOGISED:
-            self._apologised.popitem(last=False)
-        apology = Reply("error", (Speech(self._texts.apology),), "failed", remembered=False)
-        return build_turn(message, "", apology)
 
 
 async def _nothing(message: InboundMessage) -> Sequence[OutboundMessage]:

@@ -1,12 +1,12 @@
 """Whom the bot talks with: one address each, and what was said, the last of it in memory."""
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from ..delivery import AddressBook, Conversations, HistoryTail, MemoryConversations
-from ..delivery.addresses import canonical
 from ..errors import StoreError, TransportError
 from ..messages import ChatId, InboundMessage, OutboundMessage, Turn
+from .access_list import AccessList
 
 
 class People:
@@ -21,10 +21,10 @@ class People:
         addresses: AddressBook | None,
         *,
         history_bytes: int,
-        blacklist: Collection[ChatId],
+        access_list: AccessList,
     ) -> None:
         self._addresses = addresses or AddressBook()
-        self._blacklist = frozenset(canonical(chat) for chat in blacklist)
+        self.access_list = access_list
         self.stored = conversations or MemoryConversations()
         self.tail: HistoryTail | None = None
         if history_bytes and not isinstance(self.stored, MemoryConversations):
@@ -35,9 +35,9 @@ class People:
         """What to read conversations from."""
         return self.stored if self.tail is None else self.tail
 
-    def is_blacklisted(self, chat: ChatId) -> bool:
-        """Whether the person with the address *chat*, in any form, is not to be heard."""
-        return bool(self._blacklist) and canonical(chat) in self._blacklist
+    def admits(self, chat: ChatId) -> bool:
+        """Whether the person with the address *chat*, in any form, is to be heard."""
+        return self.access_list.admits(chat)
 
     def note(self, turn: Turn) -> None:
         """*turn* was committed."""
@@ -82,8 +82,13 @@ class People:
         """What is held of the person with the canonical address *chat*."""
         return await self.conversations.export(chat)
 
+    async def open(self) -> None:
+        """Learn which of the addresses that are blocked or allowed are one person."""
+        self.access_list = await self.access_list.resolved(self.canonical)
+
     def _link(self, alias: ChatId, chat: ChatId) -> None:
         """What is held of *alias* in memory is *chat*'s from now on; the store has joined its own."""
+        self.access_list = self.access_list.linked(alias, chat)
         if self.tail is not None:
             self.tail.forget(alias)
             self.tail.forget(chat)

@@ -12,7 +12,8 @@ from ..messages import MessageKind
 class Texts:
     """The bot's own sentences, in one language.
 
-    ``wait`` holds a place ``{time}``, ``shorten`` ``{limit}`` and ``cannot_open`` ``{kind}``. ``second`` and
+    ``wait`` holds a place ``{time}``, ``shorten`` ``{limit}``, ``cannot_open`` ``{kind}`` and ``meant`` ``{keyword}``,
+    which ``yes`` and ``no`` answer. ``second`` and
     ``seconds`` are what is put for ``{time}``, with a place ``{count}``. ``kinds`` names the kinds of messages as
     ``cannot_open`` needs them; a kind without a name takes that of "unknown".
     """
@@ -28,6 +29,9 @@ class Texts:
     seconds: str
     shorten: str
     cannot_open: str
+    meant: str
+    yes: str
+    no: str
     kinds: Mapping[MessageKind, str]
 
     def slow_down(self, wait_s: float) -> str:
@@ -43,6 +47,10 @@ class Texts:
         """Says that a message of this *kind* cannot be used, and asks for words."""
         return self.cannot_open.format(kind=self.kinds.get(kind, self.kinds["unknown"]))
 
+    def did_you_mean(self, keyword: str) -> str:
+        """Asks whether a message meant *keyword*."""
+        return self.meant.format(keyword=keyword)
+
 
 SPANISH = Texts(
     unknown="Perdón, eso no lo sé 🙈 ¿Me lo preguntas con otras palabras?",
@@ -56,6 +64,9 @@ SPANISH = Texts(
     seconds="{count} segundos",
     shorten="Ese mensaje es muy largo para mí. ¿Me lo resumes en {limit} caracteres o menos?",
     cannot_open="Todavía no puedo abrir {kind}. ¿Me lo cuentas por escrito?",
+    meant="¿Quisiste decir «{keyword}»?",
+    yes="Sí",
+    no="No",
     kinds={
         "voice": "notas de voz",
         "audio": "audios",
@@ -82,6 +93,9 @@ ENGLISH = Texts(
     seconds="{count} seconds",
     shorten="That message is too long for me. Could you say it in at most {limit} characters?",
     cannot_open="I can't open {kind} yet. Could you write it to me instead?",
+    meant="Did you mean “{keyword}”?",
+    yes="Yes",
+    no="No",
     kinds={
         "voice": "voice notes",
         "audio": "audio files",
@@ -96,11 +110,43 @@ ENGLISH = Texts(
     },
 )
 
-_LANGUAGES = {"spanish": SPANISH, "es": SPANISH, "english": ENGLISH, "en": ENGLISH}
+PORTUGUESE = Texts(
+    unknown="Desculpe, isso eu não sei 🙈 Pode perguntar com outras palavras?",
+    apology="Desculpe, algo deu errado do meu lado. Pode tentar de novo daqui a pouco?",
+    empty="Sua mensagem chegou sem texto. Pode escrever de novo?",
+    busy="Agora não consigo abrir arquivos. Pode me escrever com palavras, por favor?",
+    away="Recebi sua mensagem e agora não posso atender. Assim que puder, respondo por aqui.",
+    late="Desculpe a demora, estive fora do ar. Ainda precisa de algo? Escreva e a gente resolve.",
+    wait="Você é mais rápido do que eu 😅 Espere {time} e a gente continua.",
+    second="1 segundo",
+    seconds="{count} segundos",
+    shorten="Essa mensagem é longa demais para mim. Pode resumir em até {limit} caracteres?",
+    cannot_open="Ainda não consigo abrir {kind}. Pode me contar por escrito?",
+    meant="Você quis dizer “{keyword}”?",
+    yes="Sim",
+    no="Não",
+    kinds={
+        "voice": "mensagens de voz",
+        "audio": "áudios",
+        "image": "imagens",
+        "video": "vídeos",
+        "document": "documentos",
+        "sticker": "figurinhas",
+        "location": "localizações",
+        "contact": "contatos",
+        "reaction": "reações",
+        "unknown": "esse tipo de mensagem",
+    },
+)
+
+_LANGUAGES = {
+    **{"spanish": SPANISH, "es": SPANISH, "english": ENGLISH, "en": ENGLISH},
+    **{"portuguese": PORTUGUESE, "pt": PORTUGUESE},
+}
 
 
 def for_language(language: str) -> Texts:
-    """The texts of "spanish" ("es") or "english" ("en"); another name is a ConfigurationError, a ValueError."""
+    """The texts of "spanish" ("es"), "english" ("en") or "portuguese" ("pt"); for others a ConfigurationError."""
     try:
         return _LANGUAGES[language]
     except KeyError:

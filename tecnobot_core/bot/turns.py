@@ -8,6 +8,7 @@ from ..flows.context import SendNow
 from ..flows.steps import Media
 from ..messages import (
     ChatMessage,
+    FormRecord,
     InboundMessage,
     MediaReference,
     OutboundMessage,
@@ -37,13 +38,14 @@ class Speech:
     text: str
     buttons: tuple[str, ...] = ()
     media: Media | None = None
+    delay_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
     """What was decided for a message: by whom, what is said, and whether the conversation remembers it.
 
-    ``position`` is where it stands in a flow afterwards.
+    ``position`` is where it stands in a flow afterwards; ``records`` are forms that were completed.
     """
 
     by: str
@@ -51,6 +53,8 @@ class Reply:
     outcome: Outcome = "answered"
     remembered: bool = True
     position: Position | None = None
+    records: tuple[FormRecord, ...] = ()
+    welcomed_at: float | None = None
 
     @classmethod
     def text(cls, by: str, text: str) -> "Reply":
@@ -85,7 +89,7 @@ class Trace:
 
 def build_turn(
     message: InboundMessage,
-    question: str,
+    question: str | None,
     reply: Reply,
     trace: tuple[TraceStep, ...] = (),
     *,
@@ -93,12 +97,14 @@ def build_turn(
 ) -> Turn:
     """The Turn that finishes *message* with *reply*. Outgoing keys follow from the message's id.
 
-    *before* are rows that a conversation gets ahead of a reply that it remembers.
+    *before* are rows that a conversation gets ahead of a reply that it remembers; *question* is None where the person
+    said nothing.
     """
     history: tuple[ChatMessage, ...] = ()
     if reply.remembered:
         said = (ChatMessage("assistant", speech.text) for speech in reply.says if speech.text)
-        history = (*before, ChatMessage("user", question), *said)
+        asked = () if question is None else (ChatMessage("user", question),)
+        history = (*before, *asked, *said)
     return Turn(
         chat=message.chat,
         inbound=(message.id,),
@@ -107,6 +113,8 @@ def build_turn(
         history=history,
         position=reply.position,
         outgoing=tuple(_outgoing(message, number, said) for number, said in enumerate(reply.says)),
+        records=reply.records,
+        welcomed_at=reply.welcomed_at,
         trace=trace,
     )
 
@@ -118,6 +126,7 @@ def _outgoing(message: InboundMessage, number: int, said: Speech) -> OutboundMes
         key=f"{message.id}/{number}",
         text=said.text,
         buttons=said.buttons,
+        delay_s=said.delay_s,
         media=None
         if media is None
         else MediaReference(kind=media.kind, address=media.address, file_name=media.file_name),

@@ -54,7 +54,8 @@ class Transport(Protocol):
 
     The sink given to ``open`` is called on the event loop, never waits and never raises. A transport keeps what it
     delivered until ``acknowledge`` and delivers it again after the next ``open``; it bounds how much it delivers ahead
-    of acknowledgement. Every error is a TransportError.
+    of acknowledgement. What the owner writes elsewhere is delivered with ``from_me``; what was sent here is not.
+    Every error is a TransportError.
     """
 
     async def open(self, sink: Sink) -> None:

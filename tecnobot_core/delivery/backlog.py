@@ -65,6 +65,17 @@ class Backlog:
         """Whether all that waits is in lanes, or as much as there is room for."""
         return not self._left_behind or len(self._lanes) >= self._max_loaded // 2
 
+    @property
+    def room(self) -> int:
+        """How many more may come now; none while something waits in the store only, which comes first."""
+        return 0 if self._left_behind else max(max(self._max_loaded // 2, 1) - len(self._lanes), 0)
+
+    async def wait_room(self) -> int:
+        """The ``room`` that there is once what is being loaded is here."""
+        while self._loading:
+            await self._loaded.wait()
+        return self.room
+
     def add(self, pending: Pending) -> None:
         """Take in a message that was accepted now."""
         if pending.seq <= self._loaded_seq:

@@ -1,4 +1,4 @@
-"""When an outgoing message may go: not during a halt, not before its backoff is over, and not faster than the pace."""
+"""When an outgoing message may go: after its delay and backoff, not during a halt, and not faster than the pace."""
 
 import asyncio
 import logging
@@ -6,7 +6,7 @@ import random
 from collections.abc import Awaitable, Callable
 
 from ..events import EventBus, SendingHalted
-from ..messages import ChatId, OutboundMessage
+from ..messages import ChatId
 from ..tasks import Tasks
 from .outgoing import Queued
 from .pacing import Pacer
@@ -61,7 +61,10 @@ class Clearance:
 
     def may_go(self, queued: Queued) -> bool:
         """Whether nothing holds *queued* back."""
-        return (queued.cleared or (self._pacer is None and not queued.backoff_s)) and not self.is_halted
+        if self.is_halted:
+            return False
+        is_free = self._pacer is None and not queued.backoff_s and queued.ready_at <= self._clock()
+        return queued.cleared or is_free
 
     def halt(self, pause_s: float) -> None:
         """Hold everything back for *pause_s*; announced once until it is over."""
@@ -80,24 +83,33 @@ class Clearance:
 
     async def wait(self, queued: Queued) -> None:
         """Return when nothing holds *queued* back, unless a halt begins meanwhile. Raises what *wait_ready* does."""
-        while (pause_s := self._halted_until - self._clock()) > 0:
-            await self._sleep(pause_s)
+        while self.is_halted:
+            await self._sleep_until(self._halted_until)
         if queued.backoff_s:
             await self._sleep(queued.backoff_s / 2 * (1 + self._random()))
             await self._wait_ready()
-        if self._pacer is not None:
-            await self._pace(self._pacer, queued.entry.message)
+        if self._pacer is None:
+            await self._sleep_until(queued.ready_at)
+        else:
+            await self._pace(self._pacer, queued)
         queued.cleared = True
 
-    async def _pace(self, pacer: Pacer, message: OutboundMessage) -> None:
-        await pacer.wait_gap(message.chat)
+    async def _pace(self, pacer: Pacer, queued: Queued) -> None:
+        message = queued.entry.message
         typing_s = pacer.typing_s(message.text)
+        # Typed while its delay passes: the longer of both counts.
+        await self._sleep_until(queued.ready_at - typing_s)
+        await pacer.wait_gap(message.chat)
         if typing_s > 0:
             if self._show_typing is not None:
                 self._tasks.start(self._type(self._show_typing, message.chat, typing_s), "show_typing")
             await self._sleep(typing_s)
         # Only now: the rate is that of messages, however long each is typed.
         await pacer.wait_turn()
+
+    async def _sleep_until(self, at: float) -> None:
+        while (wait_s := at - self._clock()) > 0:
+            await self._sleep(wait_s)
 
     async def _type(self, show_typing: ShowTyping, chat: ChatId, typing_s: float) -> None:
         await try_to_show(show_typing, chat, True)

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from types import TracebackType
 from typing import Any, Self
 
@@ -14,6 +14,7 @@ from ..messages import ChatId, InboundMessage, OutboundMessage, Turn
 from ..tasks import Tasks
 from .backlog import Backlog
 from .context import TurnContext
+from .due import DueTurns
 from .grouping import Arrived, Grouping, TurnPolicy
 from .lanes import Lanes
 from .making import TurnMaker
@@ -21,32 +22,10 @@ from .pacing import Pacer
 from .patience import Patience
 from .ports import DeliveryStore, OutboxEntry, Pending, SendState
 from .sending import Sender
+from .statistics import DeliveryStatistics
 from .upkeep import Upkeep
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(slots=True)
-class DeliveryStatistics:
-    """Counts since the start; ``waiting`` and ``unsent`` are of this moment, in memory.
-
-    Every accepted message is in ``committed`` in the end. Of these, ``collapsed`` were answered with a newer one, and
-    ``expired_turns`` came too late to be answered. Every outgoing one is sent, uncertain, rejected or expired.
-    """
-
-    accepted: int = 0
-    duplicates: int = 0
-    committed: int = 0
-    collapsed: int = 0
-    expired_turns: int = 0
-    failed: int = 0
-    store_retries: int = 0
-    sent: int = 0
-    uncertain: int = 0
-    rejected: int = 0
-    expired: int = 0
-    waiting: int = 0
-    unsent: int = 0
 
 
 class Delivery:
@@ -113,6 +92,15 @@ class Delivery:
             self._turn, max_concurrent=max_concurrent, tasks=self._tasks, take=lambda lane: self._grouping.take(lane)
         )
         self._backlog = Backlog(self._inbound, self._load, max_loaded=max_loaded, tasks=self._tasks, clock=clock)
+        self._due = DueTurns(
+            store,
+            self._patience,
+            self._backlog,
+            counts=self._statistics,
+            on_lease_lost=self._stand_down,
+            wall_clock=wall_clock,
+            sleep=sleep,
+        )
         self._grouping = Grouping(
             policy or TurnPolicy(),
             is_complete=lambda: self._backlog.is_complete,
@@ -161,12 +149,25 @@ class Delivery:
         self._sender.put(entries)
         return bool(entries)
 
+    async def claim_due(self) -> float | None:
+        """Take conversations whose time has come into their lanes; return when the next one is due, None for never.
+
+        In Unix seconds. While it is open it does so by itself, when they are due: a signal for each, which *handle*
+        gets as a message of kind "signal" with the text "due". When that fails, it comes again some minutes later.
+        """
+        self._check_open()
+        return await self._due.claim()
+
     def is_busy(self, chat: ChatId) -> bool:
         """Whether a message of or for *chat* may wait or be on its way."""
         return self._backlog.has_more or chat in self._inbound or chat in self._sender
 
     async def drain(self, timeout_s: float) -> bool:
-        """Wait until all that was accepted is handled and sent; False when *timeout_s* was not enough."""
+        """Wait until all that was accepted is handled and sent; False when *timeout_s* was not enough.
+
+        From now on nothing more becomes due.
+        """
+        self._due.stop()
         self._grouping.hurry()
         self._inbound.wake_all()
         try:
@@ -196,6 +197,7 @@ class Delivery:
         confirming = upkeep.confirm(self._confirm_every_s, self._backlog.look, self._stand_down)
         self._tasks.start(confirming, "confirm")
         self._tasks.start(upkeep.purge(self._remember_s), "purge")
+        self._tasks.start(self._due.run(), "due")
         return self
 
     async def __aexit__(
@@ -248,6 +250,7 @@ class Delivery:
         else:
             self._on_commit(turn)
         self._events.publish(TurnCommitted(turn, self._clock() - started))
+        self._due.note(message, turn)
         self._backlog.refill()
 
     async def _make(self, context: TurnContext, inbound: tuple[str, ...]) -> Turn:
@@ -261,30 +264,32 @@ class Delivery:
         """Store *turn*; or the apology, which holds less; or at least that it is done: the chat must go on."""
         inbound = turn.inbound
         try:
-            return turn, await self._store_turn(turn)
+            return turn, await self._store_turn(message, turn)
         except LeaseLostError:
             raise
         except Exception as error:
             self._on_doubt(turn.chat)
             turn = replace(self._maker.failed(message, error), inbound=inbound)
         try:
-            return turn, await self._store_turn(turn)
+            return turn, await self._store_turn(message, turn)
         except LeaseLostError:
             raise
         except Exception:
             logger.exception("not even the apology to %s can be stored", message.chat)
             turn = Turn(chat=message.chat, inbound=inbound, outcome="failed", answered_by="error")
-            return turn, await self._store_turn(turn)
+            return turn, await self._store_turn(message, turn)
 
-    async def _store_turn(self, turn: Turn) -> Sequence[OutboxEntry]:
+    async def _store_turn(self, message: InboundMessage, turn: Turn) -> Sequence[OutboxEntry]:
         # Marked in the same transaction where it is sent next anyway: one commit less.
-        first = turn.outgoing[:1] if turn.outgoing and self._sender.reserve(turn.chat) else ()
-        taken = [message.key for message in first]
-        return await self._patience.run(lambda: self._store.commit([turn], taken=taken))
+        first = [message for message in turn.outgoing[:1] if not message.delay_s]
+        taken = [message.key for message in first if self._sender.reserve(turn.chat)]
+        again_at = self._due.again_at(message, turn)
+        return await self._patience.run(lambda: self._store.commit([turn], taken=taken, again_at=again_at))
 
     def _stand_down(self) -> None:
         if not self.stood_down:
             self.stood_down = True
+            self._due.stop()
             self._sender.stop()
             self._backlog.stop()
             logger.warning("another process owns this chatbot now; this one stops")

@@ -49,6 +49,7 @@ class TurnPolicy:
 class Grouping:
     """Says of a lane how many of its messages are the next turn, and makes one message of them.
 
+    A signal is a turn of its own, whatever its age, and what came before it is not grouped with what came after.
     What was recorded as a group stays one: ``is_complete`` tells whether all that is in the store is in lanes.
     *wake* is called when a chat that was told to wait has been quiet.
     """
@@ -81,10 +82,12 @@ class Grouping:
     def take(self, lane: Sequence[Arrived]) -> int:
         """How many messages from the first are the next turn; 0 when it is not known yet."""
         first = lane[0]
+        if _is_signal(first):
+            return 1
         if first.group is not None:
             return self._recorded(lane, first.group)
         if self._is_backlog(lane):
-            return sum(1 for _ in takewhile(lambda arrived: arrived.group is None, lane))
+            return sum(1 for _ in takewhile(lambda arrived: arrived.group is None and not _is_signal(arrived), lane))
         n = self._fragments(lane)
         if n == len(lane) and (wait_s := self._wait_s(first, lane[n - 1])) > 0:
             self._wait(first.message.chat, wait_s)
@@ -93,7 +96,9 @@ class Grouping:
 
     def must_be_recorded(self, taken: Sequence[Arrived]) -> bool:
         """Whether a process that does this turn again could group it in another way."""
-        return taken[0].group is None and (len(taken) > 1 or self._policy.quiet_s > 0)
+        if taken[0].group is not None or _is_signal(taken[0]):
+            return False
+        return len(taken) > 1 or self._policy.quiet_s > 0
 
     def split(self, taken: Sequence[Arrived]) -> tuple[InboundMessage, tuple[InboundMessage, ...]]:
         """The message to answer, fragments joined, and the others of a backlog.
@@ -116,7 +121,7 @@ class Grouping:
 
     def is_too_late(self, message: InboundMessage) -> bool:
         """Whether nothing is to be said to *message* any more."""
-        return self._is_older(message, self._policy.expire_after_s)
+        return message.kind != "signal" and self._is_older(message, self._policy.expire_after_s)
 
     def _recorded(self, lane: Sequence[Arrived], group: Group) -> int:
         n = sum(1 for _ in takewhile(lambda arrived: arrived.group == group, lane))
@@ -165,6 +170,10 @@ class Grouping:
         await self._sleep(wait_s)
         self._waiting.discard(chat)
         self._wake(chat)
+
+
+def _is_signal(arrived: Arrived) -> bool:
+    return arrived.message.kind == "signal"
 
 
 def _is_typed(message: InboundMessage) -> bool:

@@ -9,52 +9,83 @@ from itertools import count, islice
 from types import TracebackType
 from typing import Self
 
-from ..messages import ChatId, ChatMessage, Conversation, InboundMessage, OutboundMessage, Position, Turn
-from .ports import MAX_PINNED, OPEN_STATES, Conversations, Group, OutboxEntry, Pending, SendState
+from ..messages import ChatId, ChatMessage, Conversation, FormRecord, InboundMessage, OutboundMessage, Position, Turn
+from .ports import MAX_PINNED, OPEN_STATES, Conversations, Due, Group, OutboxEntry, Pending, SendState
+from .times import DueTimes, is_due_signal, latest
 
 
 class MemoryConversations:
-    """Conversations of the *max_chats* chats that wrote last, at most *max_rows* rows of each."""
+    """Conversations of the *max_chats* chats that wrote last, at most *max_rows* rows, and forms, of each."""
 
     def __init__(self, *, max_chats: int = 10_000, max_rows: int = 50) -> None:
+        self.due = DueTimes()
         self._max_chats = max_chats
         self._max_rows = max_rows
         # Not a dict: dropping the first key of one again and again walks over all that were dropped before.
-        self._chats: OrderedDict[ChatId, tuple[deque[ChatMessage], Position | None]] = OrderedDict()
+        self._chats: OrderedDict[ChatId, _Chat] = OrderedDict()
 
     async def load(self, chat: ChatId, limit: int) -> Conversation:
-        rows, position = self._chats.get(chat, ((), None))
-        older, newest = list(rows)[: max(len(rows) - limit, 0)], list(rows)[max(len(rows) - limit, 0) :]
+        if (held := self._chats.get(chat)) is None:
+            return Conversation()
+        rows = list(held.rows)
+        older, newest = rows[: max(len(rows) - limit, 0)], rows[max(len(rows) - limit, 0) :]
         pinned = [row for row in older if row.pinned][-MAX_PINNED:]
-        return Conversation((*pinned, *newest), position)
+        return Conversation((*pinned, *newest), held.position, held.welcomed_at)
 
     async def record(self, turns: Sequence[Turn]) -> None:
         for turn in turns:
-            rows = self._chats.pop(turn.chat)[0] if turn.chat in self._chats else deque(maxlen=self._max_rows)
-            rows.extend(turn.history)
-            self._chats[turn.chat] = (rows, turn.position)  # at the end: the most recent
+            held = self._chats.pop(turn.chat, None) or _Chat(self._max_rows)
+            held.rows.extend(turn.history)
+            held.records.extend(turn.records)
+            held.position = turn.position
+            held.welcomed_at = latest(held.welcomed_at, turn.welcomed_at)
+            self._chats[turn.chat] = held  # at the end: the most recent
+            self.due.note(turn.chat, turn.position)
         while len(self._chats) > self._max_chats:
-            self._chats.popitem(last=False)
+            self.due.forget(self._chats.popitem(last=False)[0])
+
+    def records(self, form: str) -> Sequence[FormRecord]:
+        """What was entered into *form*, as far as it is remembered; each chat's in order."""
+        return [record for held in self._chats.values() for record in held.records if record.form == form]
 
     def merge(self, alias: ChatId, chat: ChatId) -> None:
         """Make what is held of *alias* a part of *chat*, before its own rows; a position of its own stays."""
-        if alias not in self._chats:
+        if (held := self._chats.pop(alias, None)) is None:
             return
-        rows, position = self._chats.pop(alias)
-        own, at = self._chats.pop(chat, ((), None))
-        self._chats[chat] = (deque((*rows, *own), maxlen=self._max_rows), at or position)
+        own = self._chats.pop(chat, None) or _Chat(self._max_rows)
+        if own.position is None:
+            self.due.move(alias, chat)
+        self.due.forget(alias)
+        held.rows.extend(own.rows)
+        held.records.extend(own.records)
+        held.position = own.position or held.position
+        held.welcomed_at = latest(held.welcomed_at, own.welcomed_at)
+        self._chats[chat] = held
 
     async def delete(self, chat: ChatId) -> int:
-        rows, _ = self._chats.pop(chat, ((), None))
-        return len(rows)
+        self.due.forget(chat)
+        held = self._chats.pop(chat, None)
+        return 0 if held is None else len(held.rows)
 
     async def export(self, chat: ChatId) -> Mapping[str, object]:
-        rows, position = self._chats.get(chat, ((), None))
+        held = self._chats.get(chat) or _Chat(0)
         return {
             "chat": chat.reveal(),
-            "history": [asdict(row) for row in rows],
-            "position": None if position is None else asdict(position),
+            "history": [asdict(row) for row in held.rows],
+            "position": None if held.position is None else asdict(held.position),
+            "welcomed_at": held.welcomed_at,
+            "records": [asdict(record) for record in held.records],
         }
+
+
+class _Chat:
+    """What is held of one."""
+
+    def __init__(self, max_rows: int) -> None:
+        self.rows: deque[ChatMessage] = deque(maxlen=max_rows)
+        self.records: deque[FormRecord] = deque(maxlen=max_rows)
+        self.position: Position | None = None
+        self.welcomed_at: float | None = None
 
 
 class MemoryDelivery:
@@ -86,6 +117,9 @@ class MemoryDelivery:
         self._room = asyncio.Event()
         self._seqs = count(1)
         self._entry_ids = count(1)
+        self._claims = count(1)
+        # Of conversations elsewhere only what is committed here is known.
+        self._due = conversations.due if isinstance(conversations, MemoryConversations) else DueTimes()
 
     async def accept(self, messages: Sequence[InboundMessage]) -> Sequence[int | None]:
         # Once for all of them: those that were let in could not be handled before this returns.
@@ -94,12 +128,8 @@ class MemoryDelivery:
             await self._room.wait()
         seqs: list[int | None] = []
         for message in messages:
-            if message.id in self._pending or not self._inbound_ids.add(message.id):
-                seqs.append(None)
-                continue
-            seqs.append(seq := next(self._seqs))
-            self._pending[message.id] = Pending(seq, message)
-            self._pending_bytes += len(message.text)
+            known = message.id in self._pending or not self._inbound_ids.add(message.id)
+            seqs.append(None if known else self._journal(message).seq)
         return seqs
 
     async def pending(self, after: int, limit: int) -> Sequence[Pending]:
@@ -111,9 +141,28 @@ class MemoryDelivery:
                 if (pending := self._pending.get(id)) is not None and pending.group is None:
                     self._pending[id] = replace(pending, group=Group(group_id, len(ids)))
 
-    async def commit(self, turns: Sequence[Turn], *, taken: Collection[str] = ()) -> Sequence[OutboxEntry]:
+    async def claim_due(self, until: float, limit: int) -> Due:
+        waiting = {pending.message.chat for pending in self._pending.values() if is_due_signal(pending.message)}
+        taken = self._due.take(until, limit, without=waiting)
+        signals = [
+            InboundMessage(id=f"due/{next(self._claims)}", chat=chat, sent_at=at, text="due", kind="signal")
+            for at, chat in taken
+        ]
+        next_at = taken[-1][0] if taken and len(taken) == limit else self._due.after(until)
+        return Due(tuple(self._journal(signal) for signal in signals), next_at)
+
+    async def commit(
+        self, turns: Sequence[Turn], *, taken: Collection[str] = (), again_at: float | None = None
+    ) -> Sequence[OutboxEntry]:
         open_turns = [turn for turn in turns if any(id in self._pending for id in turn.inbound)]
-        await self._conversations.record([turn for turn in open_turns if turn.outcome == "answered"])
+        answered = [turn for turn in open_turns if turn.outcome == "answered"]
+        await self._conversations.record(answered)
+        if not isinstance(self._conversations, MemoryConversations):
+            for turn in answered:
+                self._due.note(turn.chat, turn.position)
+        for turn in open_turns:
+            if turn.outcome == "failed" and again_at is not None:
+                self._due.postpone(turn.chat, again_at)
         for turn in open_turns:
             for id in turn.inbound:
                 if (pending := self._pending.pop(id, None)) is not None:
@@ -153,6 +202,11 @@ class MemoryDelivery:
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
         """Nothing to give back."""
+
+    def _journal(self, message: InboundMessage) -> Pending:
+        pending = self._pending[message.id] = Pending(next(self._seqs), message)
+        self._pending_bytes += len(message.text)
+        return pending
 
     def _entries(self, messages: Sequence[OutboundMessage], taken: Collection[str]) -> list[OutboxEntry]:
         entries = [

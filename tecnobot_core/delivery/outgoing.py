@@ -14,10 +14,17 @@ Load = Callable[[int, int], Awaitable[Sequence[OutboxEntry]]]
 
 @dataclass(slots=True, eq=False)
 class Queued:
-    """An entry in its lane, and what is known of it beside the store. ``decided_at`` is on this process's clock."""
+    """An entry in its lane, and what is known of it beside the store. Times are on this process's clock.
+
+    ``due_at`` is when it would be sent if nothing but delays, its own and those before it, held anything back. Before
+    ``ready_at`` its own delay is not over.
+    """
 
     entry: OutboxEntry
     decided_at: float
+    due_at: float
+    ready_at: float
+    follower: "Queued | None" = None  # the next one of its chat
     taken: bool = field(init=False)  # whether the store has it as being sent
     backoff_s: float = 0.0  # before the next try
     cleared: bool = False  # pace and backoff are over
@@ -55,6 +62,7 @@ class Outgoing:
         self._tasks = tasks
         self._clock = clock
         self._ids: set[int] = set()  # in lanes
+        self._last: dict[ChatId, Queued] = {}  # in each lane
         self._held: set[ChatId] = set()
         self._seen_id = 0  # loads have seen all that waited up to here
         self._left_behind = False  # something above it may be in the store only
@@ -109,6 +117,10 @@ class Outgoing:
     def end(self, queued: Queued) -> None:
         """Note that *queued* leaves its lane."""
         self._ids.discard(queued.entry.id)
+        if queued.follower is not None:
+            queued.follower.ready_at = self._clock() + queued.follower.entry.message.delay_s
+        else:
+            self._last.pop(queued.entry.message.chat, None)
         if self._loading:
             self._ended.add(queued.entry.id)
         self._refill()
@@ -164,4 +176,10 @@ class Outgoing:
 
     def _queue(self, entry: OutboxEntry, now: float) -> None:
         self._ids.add(entry.id)
-        self._lanes.put(entry.message.chat, Queued(entry, now - entry.age_s))
+        message, decided_at = entry.message, now - entry.age_s
+        before = self._last.get(message.chat)
+        due_at = message.delay_s + (decided_at if before is None else max(decided_at, before.due_at))
+        queued = self._last[message.chat] = Queued(entry, decided_at, due_at, ready_at=due_at)
+        if before is not None:
+            before.follower = queued
+        self._lanes.put(message.chat, queued)

@@ -47,6 +47,14 @@ class OutboxEntry:
     age_s: float = 0.0
 
 
+@dataclass(frozen=True, slots=True)
+class Due:
+    """Signals that were journaled for conversations whose time had come; ``next_at``: when the next one's comes."""
+
+    pending: Sequence[Pending] = ()
+    next_at: float | None = None
+
+
 class Inbox(Protocol):
     """Keeps what was accepted until a turn has done it. A message id is accepted once."""
 
@@ -65,11 +73,23 @@ class Inbox(Protocol):
         """Record which messages are one turn: by its id, theirs. A message that has a group keeps it."""
         ...
 
-    async def commit(self, turns: Sequence[Turn], *, taken: Collection[str] = ()) -> Sequence[OutboxEntry]:
+    async def claim_due(self, until: float, limit: int) -> Due:
+        """Journal a signal "due" for each of the first *limit* conversations whose ``Position.due_at`` has come.
+
+        That is at most *until*, in Unix seconds. A conversation is claimed once for each position that is stored, and
+        not while an earlier signal of its own is not done. ``sent_at`` of a signal is when it was due; where a store
+        rounds times, not before the position says so.
+        """
+        ...
+
+    async def commit(
+        self, turns: Sequence[Turn], *, taken: Collection[str] = (), again_at: float | None = None
+    ) -> Sequence[OutboxEntry]:
         """Store the effects of *turns*, each as a whole, and end their messages; what is now to be sent, in order.
 
         A turn whose messages are done already has no effect. Outgoing messages whose key is in *taken* are marked as
-        being sent in the same transaction. Only an answered turn changes history and position.
+        being sent in the same transaction. Only an answered turn changes the conversation; that of a failed one, if it
+        was claimed and stands where it stood, is due again at *again_at*.
         """
         ...
 
@@ -131,12 +151,12 @@ class Conversations(Protocol):
     async def load(self, chat: ChatId, limit: int) -> Conversation:
         """The last *limit* rows of *chat*, up to MAX_PINNED older ones that are pinned before them, and its position.
 
-        Oldest first; empty for an unknown chat.
+        Oldest first; empty for an unknown chat. ``welcomed_at`` is the latest of all turns, to the microsecond.
         """
         ...
 
     async def record(self, turns: Sequence[Turn]) -> None:
-        """Append the history and set the positions of *turns*, all or nothing."""
+        """Append the history and forms of *turns*, set positions and when they welcomed, all or nothing."""
         ...
 
     async def delete(self, chat: ChatId) -> int:

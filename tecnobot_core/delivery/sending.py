@@ -40,7 +40,8 @@ class Sender:
     An entry is marked as taken before it is sent, so that a process that comes after a kill knows which sends may have
     happened. ``TransportError.sent`` decides after a failure: "no" is sent again, "maybe" is announced as uncertain; so
     is a send that has not returned after *send_timeout_s*. "no" with ``retry_after_s`` halts everything for so long;
-    without, it delays its chat alone. What is older than *ttl_s* when it would be sent expires (None: never).
+    without, it delays its chat alone. What would be sent more than *ttl_s* after it was decided, or its delay was over,
+    expires (None: never).
 
     At most *max_loaded* entries wait in memory; those behind them are read with *load* (``Outbox.unsent``). When
     *wait_ready* raises TransportError the link has failed for good, and what was not sent stays in the store.
@@ -90,7 +91,8 @@ class Sender:
         self._lanes = Lanes[ChatId, Queued](
             self._dispatch, max_concurrent=max_concurrent, tasks=tasks, take=self._count_ready
         )
-        self._outgoing = Outgoing(self._lanes, load, max_loaded=max_loaded, tasks=tasks, clock=clock)
+        self._read = load
+        self._outgoing = Outgoing(self._lanes, self._load, max_loaded=max_loaded, tasks=tasks, clock=clock)
 
     def __len__(self) -> int:
         """Entries in memory that wait or are being sent."""
@@ -134,6 +136,13 @@ class Sender:
     async def wait_idle(self) -> None:
         """Return when nothing is being sent and nothing waits; once stopped, or without a link, not in the store."""
         await self._outgoing.wait_idle()
+
+    async def _load(self, after: int, limit: int) -> Sequence[OutboxEntry]:
+        try:
+            return await self._read(after, limit)
+        except LeaseLostError:  # reading rejects what cannot be read
+            self._on_lease_lost()
+            return ()
 
     def _count_ready(self, lane: Sequence[Queued]) -> int:
         """How many of *lane* can be dealt with now, none or the first; the lane is woken when it may go."""
@@ -254,7 +263,7 @@ class Sender:
         return False
 
     def _is_expired(self, queued: Queued) -> bool:
-        return self._ttl_s is not None and self._clock() - queued.decided_at > self._ttl_s
+        return self._ttl_s is not None and self._clock() - queued.due_at > self._ttl_s
 
     def _note_uncertain(self, message: OutboundMessage, error: TransportError) -> None:
         self._counts.uncertain += 1

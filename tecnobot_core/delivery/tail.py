@@ -8,6 +8,7 @@ from sys import getsizeof, intern
 
 from ..messages import ChatId, ChatMessage, Conversation, Position, Turn
 from .ports import MAX_PINNED, Conversations
+from .times import latest
 
 MIB = 1024 * 1024
 SLOT_BYTES = 200  # measured with tracemalloc on CPython 3.11: what a chat takes beside its texts and rows, 150 to 250
@@ -49,7 +50,7 @@ class HistoryTail:
         known = self._tails.get(chat)
         if known is not None and limit <= known.limit:
             self._tails.move_to_end(chat)
-            return Conversation(_newest(known.rows, limit), _thawed(known.position))
+            return Conversation(_newest(known.rows, limit), _thawed(known.position), known.welcomed_at)
         return await self._read(chat, limit)
 
     async def record(self, turns: Sequence[Turn]) -> None:
@@ -79,7 +80,8 @@ class HistoryTail:
         self.forget(turn.chat)
         # Where a store may keep something else than was said, only reading tells.
         if known is not None and all(_is_plain(text) for row in turn.history for text in _texts(row)):
-            self._keep(turn.chat, known.limit, (*known.rows, *turn.history), turn.position)
+            rows, welcomed_at = (*known.rows, *turn.history), latest(known.welcomed_at, turn.welcomed_at)
+            self._keep(turn.chat, known.limit, Conversation(rows, turn.position, welcomed_at))
 
     def forget(self, chat: ChatId) -> None:
         """Read *chat* again when it is next loaded: what became of it is in doubt."""
@@ -107,23 +109,23 @@ class HistoryTail:
         try:
             found = await self._conversations.load(chat, limit)
             if self._reads.get(chat) is read:
-                self._keep(chat, limit, found.history, found.position)
+                self._keep(chat, limit, found)
             return found
         finally:
             if self._reads.get(chat) is read:
                 del self._reads[chat]
 
-    def _keep(self, chat: ChatId, limit: int, rows: Sequence[ChatMessage], position: Position | None) -> None:
+    def _keep(self, chat: ChatId, limit: int, conversation: Conversation) -> None:
         """Remember *chat* as the one that was used last, if it can be and fits."""
         self.forget(chat)
         try:
-            frozen = _frozen(position)
+            frozen = _frozen(conversation.position)
         except (TypeError, ValueError, RecursionError):
             return
-        newest = _newest(rows, limit)
-        n_bytes = SLOT_BYTES + getsizeof(chat) + _n_bytes(newest) + getsizeof(frozen)
+        newest, welcomed_at = _newest(conversation.history, limit), conversation.welcomed_at
+        n_bytes = SLOT_BYTES + sum(map(getsizeof, (chat, frozen, welcomed_at))) + _n_bytes(newest)
         if n_bytes <= self._max_bytes:
-            self._tails[chat] = _Tail(limit, newest, frozen, n_bytes)
+            self._tails[chat] = _Tail(limit, newest, frozen, welcomed_at, n_bytes)
             self._used_bytes += n_bytes
             self.release(self._used_bytes - self._max_bytes)
 
@@ -138,6 +140,7 @@ class _Tail:
     limit: int
     rows: tuple[ChatMessage, ...]
     position: str | None
+    welcomed_at: float | None
     n_bytes: int
 
 

@@ -4,6 +4,8 @@ from .bus import EventBus as EventBus
 from .bus import Handler as Handler
 from .bus import Observable as Observable
 from .kinds import BackgroundTaskFailed as BackgroundTaskFailed
+from .kinds import CacheTierFailed as CacheTierFailed
+from .kinds import CacheTierRecovered as CacheTierRecovered
 from .kinds import Connected as Connected
 from .kinds import Connecting as Connecting
 from .kinds import ConnectionClosed as ConnectionClosed
@@ -13,6 +15,8 @@ from .kinds import Disconnected as Disconnected
 from .kinds import DuplicateIgnored as DuplicateIgnored
 from .kinds import Event as Event
 from .kinds import FlowsLoaded as FlowsLoaded
+from .kinds import HandoffBegan as HandoffBegan
+from .kinds import HandoffEnded as HandoffEnded
 from .kinds import HeartbeatMissed as HeartbeatMissed
 from .kinds import IntakeHeld as IntakeHeld
 from .kinds import IntakeResumed as IntakeResumed

@@ -58,6 +58,20 @@ class TurnFailed(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class HandoffBegan(Event):
+    """A person answers in this chat now, and the bot is silent."""
+
+    chat: ChatId
+
+
+@dataclass(frozen=True, slots=True)
+class HandoffEnded(Event):
+    """The bot answers in this chat again."""
+
+    chat: ChatId
+
+
+@dataclass(frozen=True, slots=True)
 class StoodDown(Event):
     """Another process has become the owner of the chatbot; this one handles and sends nothing more."""
 
@@ -200,3 +214,17 @@ class BackgroundTaskFailed(Event):
 
     name: str
     error: BaseException
+
+
+@dataclass(frozen=True, slots=True)
+class CacheTierFailed(Event):
+    """The store of the cache is left alone from now on: nothing is read from it or written to it."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class CacheTierRecovered(Event):
+    """The store of the cache is used again, after *outage_s*."""
+
+    outage_s: float

@@ -12,7 +12,11 @@ from .memory import MemoryFlowStore as MemoryFlowStore
 from .model import Flow as Flow
 from .model import FlowEvent as FlowEvent
 from .model import FlowMatch as FlowMatch
-from .model import FlowStore as FlowStore
 from .model import Keyword as Keyword
+from .ports import FlowStore as FlowStore
+from .ports import KeepsVersions as KeepsVersions
+from .ports import LoadsChanges as LoadsChanges
+from .ports import TellsChanges as TellsChanges
+from .repositories import FlowRepositories as FlowRepositories
 from .repository import FlowRepository as FlowRepository
 from .suggestions import Suggestions as Suggestions

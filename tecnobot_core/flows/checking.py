@@ -3,14 +3,17 @@
 import re
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import fields, is_dataclass
-from typing import TypeAlias
+from functools import cache
+from typing import Any, TypeAlias
 
 from .answers import check_limits
+from .checking_forms import check_form
+from .expressions import RESERVED
 from .folding import fold
 from .graph import Graph, Node, arrange
 from .problems import MAX_LABEL_CHARS, MAX_TEXT_CHARS, Place, Problems, found
 from .reading import write_steps
-from .steps import AnyStep, Ask, Call, Choice, Do, End, Goto, Menu, Send, When
+from .steps import AnyStep, Ask, Call, Do, End, Form, Goto, Menu, Send, When
 from .stored import OBJECT
 
 SyntaxCheck: TypeAlias = Callable[[str], object]
@@ -20,7 +23,9 @@ MAX_WAIT_S = 366 * 86_400.0  # nobody waits longer than a year; a due time stays
 
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")  # PostgreSQL refuses NUL, UTF-8 has no half of a surrogate pair
 _SHOWN_OF_A_LOOP = 10
-_SHORT = ("label", "keywords", "id", "into", "function")
+_DESTINATIONS = ("on_failure", "on_timeout", "on_refusal", "on_cancel")
+_SHORT = ("label", "keywords", "id", "into", "function", "name")
+_RESERVED = RESERVED | {"reason"}  # what Ask.retry calls the reason of a refusal
 
 
 def check_steps(
@@ -53,14 +58,17 @@ def check_steps(
             _check_ask(node.step, node.place, problems)
         elif isinstance(node.step, Menu):
             _check_menu(node.step, node.place, problems)
+        elif isinstance(node.step, Form):
+            check_form(node.step, node.place, problems)
     _check_ways(Graph(flow_id, nodes), nodes, None if known_flows is None else frozenset(known_flows), problems)
     problems.raise_if_any()
     problems.weigh(write_steps(steps), Place())
 
 
 def _check_storable(node: Node, problems: Problems) -> None:
-    if not isinstance(node.step, AnyStep):
-        problems.add(node.place, f"must be a step, not {found(node.step)}")
+    is_field = node.above is not None and isinstance(node.above.step, Form)
+    if not isinstance(node.step, Ask if is_field else AnyStep):
+        problems.add(node.place, f"must be {'a field' if is_field else 'a step'}, not {found(node.step)}")
         return
     for name, text in _texts(node.step):
         limit = MAX_LABEL_CHARS if name.rpartition(".")[2] in _SHORT else MAX_TEXT_CHARS
@@ -81,8 +89,7 @@ def _check_presence(node: Node, problems: Problems) -> None:
 
 def _check_syntax(node: Node, problems: Problems, check_condition: SyntaxCheck, check_template: SyntaxCheck) -> None:
     checks = [(name, text, check_template) for name, text in _said(node.step)]
-    if isinstance(node.step, When):
-        checks.append(("condition", node.step.condition, check_condition))
+    checks += [(name, text, check_condition) for name, text in _conditions(node.step)]
     for name, text, check in checks:
         try:
             check(text)
@@ -91,11 +98,15 @@ def _check_syntax(node: Node, problems: Problems, check_condition: SyntaxCheck, 
 
 
 def _check_waits(node: Node, problems: Problems) -> None:
-    for name in ("delay_s", "timeout_s"):
-        wait_s = getattr(node.step, name, None)
+    waits = [(name, getattr(node.step, name, None)) for name in ("delay_s", "remind_s", "timeout_s")]
+    for name, wait_s in waits:
         # Written so that nan, which is in no order, fails as well.
         if wait_s is not None and not 0 <= wait_s <= MAX_WAIT_S:
             problems.add(node.place, f"{name} must be seconds from 0 to {MAX_WAIT_S:.0f}, not {found(wait_s)}")
+    (_, remind_s), (_, timeout_s) = waits[1:]
+    if remind_s is not None and timeout_s is not None and remind_s >= timeout_s:
+        sentence = f"remind_s, {found(remind_s)}, must be less than timeout_s, {found(timeout_s)}"
+        problems.add(node.place, f"{sentence}: nobody is reminded of what is over")
 
 
 def _check_ask(ask: Ask, place: Place, problems: Problems) -> None:
@@ -111,6 +122,8 @@ def _check_ask(ask: Ask, place: Place, problems: Problems) -> None:
 def _check_variable(into: str, place: Place, problems: Problems) -> None:
     if not into.isidentifier():
         problems.add(place, f"into must be a name of letters, digits and _, not {found(into)}")
+    elif into.casefold() in _RESERVED:
+        problems.add(place, f"into may not be {found(into)}, which means something else; take another name")
 
 
 def _check_menu(menu: Menu, place: Place, problems: Problems) -> None:
@@ -137,7 +150,7 @@ def _claim(text: str, number: int, taken: dict[str, int], place: Place, problems
 def _check_ways(graph: Graph, nodes: list[Node], known_flows: frozenset[str] | None, problems: Problems) -> None:
     for node in nodes:
         owner = graph.addresses[node.address]
-        if owner is not node:
+        if owner is not node and not _is_same_field(owner.step, node):
             problems.add(node.place, f"the id {found(node.address)} is taken by {owner.place}; give one another id")
         for name, to in _targets(node.step):
             _check_target(name, to, node.place, graph, known_flows, problems)
@@ -145,6 +158,13 @@ def _check_ways(graph: Graph, nodes: list[Node], known_flows: frozenset[str] | N
         problems.add(node.place, "nothing leads here: the step before it goes elsewhere; remove it, or give it an id")
     if loop := graph.find_endless_loop():
         _add_loop(loop, problems)
+
+
+def _is_same_field(first: AnyStep, node: Node) -> bool:
+    """Whether *node* is a field whose variable is that of a question *first* in its form: ``check_form`` tells it."""
+    if node.above is None or not isinstance(node.above.step, Form) or not isinstance(node.step, Ask):
+        return False
+    return first in [field.ask for field in node.above.step.fields if field.ask.into == node.step.into]
 
 
 def _check_target(
@@ -166,7 +186,7 @@ def _add_loop(loop: list[Node], problems: Problems) -> None:
 
 def _targets(step: AnyStep) -> Iterator[tuple[str, Goto]]:
     """Where a step leads by name, with the names of the fields."""
-    for name in ("to", "on_failure", "on_timeout"):
+    for name in ("to", *_DESTINATIONS):
         if isinstance(to := getattr(step, name, None), Goto):
             yield ("goto" if name == "to" else name), to
     if isinstance(step, Call):
@@ -175,11 +195,20 @@ def _targets(step: AnyStep) -> Iterator[tuple[str, Goto]]:
 
 def _said(step: AnyStep) -> Iterator[tuple[str, str]]:
     """The texts of a step that are sent with variables in them, with the names of the fields."""
-    for name in ("text", "retry", "unknown"):
-        yield name, getattr(step, name, "")
-    for name in ("on_failure", "on_timeout"):
+    for name in ("text", "retry", "unknown", "reminder", "consent", "confirm"):
+        if isinstance(text := getattr(step, name, ""), str):
+            yield name, text
+    for name in _DESTINATIONS:
         if isinstance(end := getattr(step, name, None), End):
             yield f"{name}.text", end.text
+
+
+def _conditions(step: AnyStep) -> Iterator[tuple[str, str]]:
+    """The conditions of a step, with the names of the fields."""
+    if isinstance(step, When):
+        yield "condition", step.condition
+    elif isinstance(step, Form):
+        yield from ((f"{field.ask.into}.when", field.when) for field in step.fields if field.when)
 
 
 def _needed(step: AnyStep) -> Iterator[tuple[str, str]]:
@@ -197,6 +226,10 @@ def _needed(step: AnyStep) -> Iterator[tuple[str, str]]:
             yield "text", step.text
             for choice in step.choices:
                 yield from (("a label", choice.label), *(("a keyword", keyword) for keyword in choice.keywords))
+        case Form():
+            yield "name", step.name
+            if isinstance(step.confirm, str):
+                yield "confirm", step.confirm
         case Do():
             yield "function", step.function
         case When():
@@ -213,7 +246,15 @@ def _texts(part: object, name: str = "") -> Iterator[tuple[str, str]]:
         for item in part:
             if not isinstance(item, AnyStep):
                 yield from _texts(item, name)
-    elif is_dataclass(part):
-        for field in fields(part):
-            if not isinstance(part, AnyStep | Choice) or field.name not in ("steps", "then", "otherwise"):
-                yield from _texts(getattr(part, field.name), f"{name}.{field.name}".lstrip("."))
+    elif is_dataclass(part) and not isinstance(part, type):
+        for attribute in _attributes(type(part)):
+            value = getattr(part, attribute)
+            if isinstance(value, str):
+                yield (f"{name}.{attribute}" if name else attribute), value
+            elif value and not isinstance(value, AnyStep):
+                yield from _texts(value, f"{name}.{attribute}" if name else attribute)
+
+
+@cache
+def _attributes(kind: Any) -> tuple[str, ...]:
+    return tuple(field.name for field in fields(kind))

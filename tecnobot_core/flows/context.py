@@ -1,10 +1,11 @@
 """What a message brings into a flow, what a function of the flow sees of it, and what comes of it."""
 
-from collections.abc import Awaitable, Generator, Mapping
+from collections.abc import Awaitable, Callable, Generator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from inspect import isawaitable
+from typing import Any, Protocol, cast
 
-from ..messages import MediaReference, MessageKind, Position
+from ..messages import FormRecord, MediaReference, MessageKind, Position
 from .steps import Handoff, Send
 
 
@@ -36,6 +37,7 @@ class Outcome:
     ``says`` is rendered and in order. ``position`` is where the conversation stands, None outside a flow. ``handoff``
     is the step by which a person takes over from now on. ``trace`` names the steps on the way as "flow:address", first
     the one that the message answered. ``lost``: the flow is gone, so that nothing was done with the message.
+    ``records`` are the forms that it completed.
     """
 
     says: tuple[Send, ...] = ()
@@ -43,6 +45,7 @@ class Outcome:
     handoff: Handoff | None = None
     trace: tuple[str, ...] = ()
     lost: bool = False
+    records: tuple[FormRecord, ...] = ()
 
 
 class FlowContext:
@@ -89,6 +92,12 @@ class FlowContext:
     def said(self) -> tuple[Send, ...]:
         """What was said until now."""
         return tuple(self._says)
+
+
+async def call(function: Callable[[FlowContext], object], context: FlowContext) -> object:
+    """What a function, plain or async, returns."""
+    result = function(context)
+    return await cast("Awaitable[object]", result) if isawaitable(result) else result
 
 
 class _Done:

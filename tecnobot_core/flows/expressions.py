@@ -22,6 +22,9 @@ _TOKEN = re.compile(
 )
 _WORDS = {word: word for word in ("and", "or", "not", "no", "in", "contains", "is", "empty", "true", "false", "null")}
 _WORDS |= {"y": "and", "o": "or", "si": "true", "sí": "true"}
+RESERVED = frozenset(_WORDS)
+"""The words that are no names, in small letters."""
+
 _NUMBER = re.compile(r"[+-]?[0-9]+(?:\.[0-9]+)?")
 _ORDERS: Mapping[str, Callable[[Any, Any], bool]] = {
     "<": operator.lt,

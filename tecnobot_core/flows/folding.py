@@ -23,14 +23,16 @@ _SEPARATORS = re.compile(
 # "holaaa": no Spanish, Portuguese or English word has a letter three times in a row.
 _LENGTHENED = re.compile(r"([^\W\d_])\1{2,}")
 _REPEATED = re.compile(r"(.)\1+")
+PUNCTUATION = " !?.,;:…¡¿\"'"
+_PUNCTUATION = re.compile(f"[{re.escape(PUNCTUATION.strip())}]")
 
 
 def fold(text: str) -> str:
     """The form in which texts are compared: words in small letters, joined by single spaces.
 
     Accents and invisible characters are gone, punctuation and symbols separate words, a letter written three times or
-    more counts once. A text of nothing but symbols ("👍🏽", "??") keeps them, each run of one symbol as one symbol.
-    Folding twice changes nothing.
+    more counts once. A text of nothing but symbols ("👍🏽", "??") keeps them, each run of one symbol as one symbol, but
+    for punctuation beside others: "👋!!" is "👋". Folding twice changes nothing.
     """
     return " ".join(fold_words(text))
 
@@ -39,7 +41,16 @@ def fold_words(text: str) -> list[str]:
     """The words of ``fold(text)``."""
     plain = text if text.isascii() else _without_accents(text)
     spaced = plain.translate(_ASCII) if plain.isascii() else _SEPARATORS.sub(" ", plain)
-    return _LENGTHENED.sub(r"\1", spaced).split() or _REPEATED.sub(r"\1", plain).split()
+    return _LENGTHENED.sub(r"\1", spaced).split() or _symbols(plain)
+
+
+def _symbols(plain: str) -> list[str]:
+    return _REPEATED.sub(r"\1", _PUNCTUATION.sub("", plain).strip() or plain).split()
+
+
+def without_punctuation(folded: str) -> str:
+    """*folded* by ``fold_letters``, without the punctuation around it: "c++!" becomes "c++"."""
+    return folded.strip(PUNCTUATION)
 
 
 def fold_letters(text: str) -> str:

@@ -3,14 +3,19 @@
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
+from .forms import field_address
 from .menus import branch_of
 from .problems import Place, Problems
-from .steps import AnyStep, Ask, Call, Do, Finish, Goto, Handoff, Jump, Menu, When
+from .program import address_of
+from .steps import AnyStep, Ask, Call, Do, End, Finish, Form, FormField, Goto, Handoff, Jump, Menu, When
 
 
 @dataclass(slots=True, eq=False)
 class Node:
-    """A step with its neighbours: *before* in its list or around it, *behind* it in its list or out of its branch."""
+    """A step with its neighbours: *before* in its list or around it, *behind* it in its list or out of its branch.
+
+    The fields of a form are its branch, each a question.
+    """
 
     step: AnyStep
     place: Place
@@ -53,8 +58,7 @@ class Graph:
         self._nodes = nodes
         self.addresses: dict[str, Node] = {}
         for node in nodes:
-            prefix = f"{node.above.address}.{node.branch}." if node.above else ""
-            node.address = node.step.id or f"{prefix}{node.number}"
+            node.address = _address(node)
             self.addresses.setdefault(node.address, node)
 
     def is_own(self, flow: str) -> bool:
@@ -98,11 +102,18 @@ class Graph:
                 return
             case Jump(to=to):
                 yield self._target(to)
-            case When() | Menu():
+            case When():
+                yield from node.entries
+            case Menu(on_timeout=on_timeout):
                 yield from node.entries or [node.behind]
+                yield from self._targets(on_timeout)
             case Ask(on_failure=on_failure, on_timeout=on_timeout):
                 yield node.behind
-                yield from (self._target(to) for to in (on_failure, on_timeout) if isinstance(to, Goto))
+                yield from self._targets(on_failure, on_timeout)
+            case Form(on_refusal=on_refusal, on_cancel=on_cancel, on_timeout=on_timeout):
+                yield node.behind
+                yield from (field for fields in node.branches for field in fields)
+                yield from self._targets(on_refusal, on_cancel, on_timeout)
             case _:
                 yield node.behind
 
@@ -114,9 +125,14 @@ class Graph:
         match node.step:
             case Ask() | Menu() | Handoff() | Do():
                 return iter(())
+            case Form() as form:
+                return iter(() if _waits(form) else (node.behind,))
             case Call(flow=flow):
                 return iter(self._nodes[:1] if self.is_own(flow) else ())
         return self._ways(node)
+
+    def _targets(self, *ways: Goto | End) -> Iterator[Node | None]:
+        return (self._target(to) for to in ways if isinstance(to, Goto))
 
     def _target(self, to: Goto) -> Node | None:
         if not self.is_own(to.flow):
@@ -124,11 +140,25 @@ class Graph:
         return self.addresses.get(to.step) if to.step else self._nodes[0]
 
 
+def _address(node: Node) -> str:
+    if node.above is None:
+        return address_of("", node.number, node.step)
+    if isinstance(node.above.step, Form) and isinstance(node.step, Ask):
+        return field_address(node.above.address, node.step)
+    return address_of(f"{node.above.address}.{node.branch}.", node.number, node.step)
+
+
+def _waits(form: Form) -> bool:
+    """Whether nobody gets through *form* without answering something."""
+    certain = not form.skip_known and any(not field.when for field in form.fields)
+    return bool(form.consent or form.confirm or certain)
+
+
 def _line(steps: Iterable[AnyStep], place: Place, above: Node | None = None, branch: str = "") -> list[Node]:
     nodes: list[Node] = []
     for index, step in enumerate(steps):
         before = nodes[-1] if nodes else above
-        here = place.at(index, getattr(step, "id", ""))
+        here = place.at(index, getattr(step, "id", "") or (getattr(step, "into", "") if place.key == "fields" else ""))
         nodes.append(Node(step, here, index + 1, above, branch, before, above.behind if above else None))
         if index:
             nodes[-2].behind = nodes[-1]
@@ -140,6 +170,10 @@ def _branches(node: Node) -> Iterator[tuple[str, Iterable[AnyStep], Place]]:
         case When(then=then, otherwise=otherwise):
             yield "then", then, node.place.at("then")
             yield "otherwise", otherwise, node.place.at("otherwise")
+        case Form(fields=fields):
+            # What is no field at all is a step that is none, for the error that refuses it.
+            asks = [field.ask if isinstance(field, FormField) else field for field in fields]
+            yield "", asks, node.place.at("fields")
         case Menu(choices=choices):
             for index, choice in enumerate(choices):
                 yield branch_of(choice), choice.steps, node.place.at("choices").at(index).at("steps")

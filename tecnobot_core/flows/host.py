@@ -6,8 +6,10 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 
 from ..errors import FlowError
 from .context import Answer
+from .forms import FormMenu, PlacedStep
+from .phrases import Phrases
 from .program import Program
-from .steps import AnyStep, Ask
+from .steps import Ask
 
 WAITING_KINDS = frozenset({"ask", "menu", "handoff"})
 
@@ -26,7 +28,7 @@ class Place:
         return f"flow {self.program.flow_id!r}, step {self.address!r}"
 
     @property
-    def step(self) -> AnyStep:
+    def step(self) -> PlacedStep:
         """The step; only where there is one."""
         assert self.address is not None
         return self.program[self.address]
@@ -65,6 +67,7 @@ class Host:
     holds: Callable[[str, Mapping[str, object]], bool]
     render: Callable[[str, Mapping[str, object]], str]
     clock: Callable[[], float]
+    phrases: Phrases
     max_steps: int
     on_lost: Literal["restart", "end"]
 
@@ -89,6 +92,6 @@ class Host:
         return None if self.on_lost == "end" else Found(Place(program, program.first, stack), same=False)
 
 
-def kind_of(step: AnyStep) -> str:
+def kind_of(step: PlacedStep) -> str:
     """The kind of a step, as positions hold it: "ask", "menu", …"""
-    return type(step).__name__.lower()
+    return "menu" if isinstance(step, FormMenu) else type(step).__name__.lower()

@@ -7,6 +7,7 @@ from typing import Any, Literal
 from ..messages import Position
 from .context import Answer, Outcome
 from .host import WAITING_KINDS, Found, Host, Place
+from .phrases import phrases_in
 from .program import Program
 from .steps import Ask, Handoff
 from .transition import Transition
@@ -17,10 +18,12 @@ class Interpreter:
 
     ``programs(flow, None)`` is the current version of a flow, ``programs(flow, version)`` the one that a conversation
     began with; None where it is gone. ``functions`` are what Do steps name, plain or async, each given a FlowContext.
-    ``read_answer`` gives the value of an answer, or raises ValueError with the reason that it is refused for, which
-    ``Ask.retry`` may show as the variable "reason". ``holds`` decides conditions, ``render`` puts variables into texts.
-    ``clock`` gives Unix seconds, of the same clock as ``sent_at``. ``on_lost`` is what becomes of a conversation whose
-    step is gone: its flow begins again, variables kept, or it ends and is told as lost.
+    ``read_answer`` gives the value of an answer, or raises ValueError with the reason that it is refused for: a
+    sentence, which ``Ask.retry`` may show as the variable "reason", and which is said before the question where there
+    is no ``retry``. ``holds`` decides conditions, ``render`` puts variables into texts. ``clock`` gives Unix seconds,
+    of the same clock as ``sent_at``. ``on_lost`` is what becomes of a conversation whose step is gone: its flow begins
+    again, variables kept, or it ends and is told as lost. ``language`` ("es", "en", "pt") is that of what no owner
+    wrote: see ``Phrases``.
 
     Only running past its last step brings a called flow back to its caller. A Goto to another flow leaves the callers
     for good, Finish and End leave the flow and them: a goodbye is not followed by more.
@@ -40,6 +43,7 @@ class Interpreter:
         clock: Callable[[], float],
         max_steps: int = 1000,
         on_lost: Literal["restart", "end"] = "restart",
+        language: str = "es",
     ) -> None:
         self._host = Host(
             programs=programs,
@@ -48,6 +52,7 @@ class Interpreter:
             holds=holds,
             render=render,
             clock=clock,
+            phrases=phrases_in(language),
             max_steps=max_steps,
             on_lost=on_lost,
         )
@@ -82,6 +87,12 @@ class Interpreter:
             transition.answer(position)
         return await transition.run()
 
+    async def remind(self, position: Position, *, idempotency_key: str = "") -> Outcome:
+        """Remind of the question of *position*, once; a position stays before its time, and where nothing is asked."""
+        if position.remind_at is None or self._host.clock() < position.remind_at:
+            return Outcome(position=position)
+        return await self._go_on(position, idempotency_key, Transition.remind)
+
     async def time_out(self, position: Position, *, idempotency_key: str = "") -> Outcome:
         """Go on without an answer: at ``on_timeout`` of a question, behind a handoff.
 
@@ -89,15 +100,17 @@ class Interpreter:
         """
         if position.expires_at is None:
             return Outcome(position=position)
-        return await self._go_on(position, idempotency_key)
+        return await self._go_on(position, idempotency_key, Transition.time_out)
 
     async def release(self, position: Position, *, idempotency_key: str = "") -> Outcome:
         """Go on behind a handoff; a position that is in none stays."""
         if position.kind != "handoff":
             return Outcome(position=position)
-        return await self._go_on(position, idempotency_key)
+        return await self._go_on(position, idempotency_key, Transition.time_out)
 
-    async def _go_on(self, position: Position, idempotency_key: str) -> Outcome:
+    async def _go_on(
+        self, position: Position, idempotency_key: str, at_question: Callable[[Transition, Position], None]
+    ) -> Outcome:
         found = self._find(position)
         if found is None:
             return Outcome(lost=True)
@@ -105,8 +118,8 @@ class Interpreter:
         transition = Transition(self._host, found.place, position.variables, nothing, idempotency_key)
         if found.same and isinstance(found.place.step, Handoff):
             transition.leave()
-        elif found.same and isinstance(found.place.step, Ask):
-            transition.time_out(position)
+        elif found.same:
+            at_question(transition, position)
         return await transition.run()
 
     def _find(self, position: Position) -> Found | None:

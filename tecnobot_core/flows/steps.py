@@ -55,16 +55,21 @@ class Ask(Step):
     """Sends *text* and puts the answer *into* a variable, once it is of *type* and keeps to *limits*.
 
     An answer that is not is told *retry*, at most *max_retries* times; then it goes on at *on_failure*. Without an
-    answer for *timeout_s* it goes on at *on_timeout*. Limits: "min" and "max" (characters, values, dates), "choices".
+    answer for *remind_s* the person is reminded once, with *reminder*; for *timeout_s*, it goes on at *on_timeout*.
+    Limits: "min" and "max" (characters, values, dates), "choices", "kinds" (of files). *label* names the answer where a
+    form shows it.
     """
 
     text: str
     into: str
+    label: str = ""
     type: AnswerType = "text"
     limits: Mapping[str, object] = field(default_factory=dict)
     retry: str = ""
     max_retries: int = 3
     on_failure: Goto | End = End()
+    remind_s: float | None = None
+    reminder: str = ""
     timeout_s: float | None = None
     on_timeout: Goto | End = End()
 
@@ -82,13 +87,52 @@ class Choice:
 class Menu(Step):
     """Sends *text* with its choices; an unknown answer is told *unknown*, and the menu waits on.
 
-    After the steps of a choice the flow goes on behind the menu.
+    After the steps of a choice the flow goes on behind the menu. Times are those of Ask.
     """
 
     text: str
     choices: tuple[Choice, ...]
     into: str = ""
     unknown: str = ""
+    remind_s: float | None = None
+    reminder: str = ""
+    timeout_s: float | None = None
+    on_timeout: Goto | End = End()
+
+
+@dataclass(frozen=True, slots=True)
+class FormField:
+    """One question of a form, asked where *when* holds over the variables and the fields before it."""
+
+    ask: Ask
+    when: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Form(Step):
+    """Asks for *fields*; what a person entered and confirmed is a FormRecord of the form *name*.
+
+    Nothing is asked before the *consent* is given, if there is one; without it the form goes on at *on_refusal*. At
+    the end all answers are shown, under the text *confirm* where that is one, to be confirmed, corrected or cancelled;
+    a cancelled form goes on at *on_cancel*. A form that was refused or cancelled leaves none of its variables behind.
+    With *skip_known* a field is not asked whose variable has a value already. Times are those of every question of the
+    form that has none.
+
+    Without an id its address is *name*, and that of a field *name*.*variable*. A function behind the form that returns
+    Repeat takes the record back.
+    """
+
+    name: str
+    fields: tuple[FormField, ...]
+    consent: str = ""
+    on_refusal: Goto | End = End()
+    confirm: bool | str = True
+    on_cancel: Goto | End = End()
+    skip_known: bool = False
+    remind_s: float | None = None
+    reminder: str = ""
+    timeout_s: float | None = None
+    on_timeout: Goto | End = End()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,4 +191,4 @@ class Send(Step):
     delay_s: float = 0.0
 
 
-AnyStep: TypeAlias = Send | Ask | Menu | Do | When | Jump | Call | Handoff | Finish
+AnyStep: TypeAlias = Send | Ask | Menu | Form | Do | When | Jump | Call | Handoff | Finish

@@ -1,17 +1,18 @@
 """The way of one message through flows: from where the conversation stands to where it waits again, or is in none."""
 
-from collections.abc import Awaitable, Mapping
+from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import dataclass, replace
-from inspect import isawaitable
 from typing import Any, cast
 
 from ..errors import FlowError, TecnobotError
-from ..messages import Position
-from .context import Answer, FlowContext, Outcome
+from ..messages import FormRecord, Position
+from . import forms
+from .context import Answer, FlowContext, Outcome, call
+from .forms import FormMenu, FormStep, PlacedStep
 from .host import Host, Place, kind_of
-from .menus import branch_of, chosen
-from .steps import AnyStep, Ask, Call, Do, End, Finish, Goto, Handoff, Jump, Menu, Repeat, Send, Stay, When
+from .questions import Asking, question_of, reminder_of
+from .steps import Ask, Call, Do, End, Finish, Form, Goto, Handoff, Jump, Menu, Repeat, Send, Stay, When
 
 MAX_CALLS = 50  # inside each other; a flow that needs more calls itself
 
@@ -25,7 +26,7 @@ class _Question:
 
 
 class Transition:
-    """One message's way. Used once: ``answer`` or ``time_out`` or ``leave`` where a position was kept, then ``run``."""
+    """One message's way. Used once: where a position was kept ``answer`` or another of its kind, then ``run``."""
 
     def __init__(
         self, host: Host, place: Place, variables: Mapping[str, object], answer: Answer, idempotency_key: str
@@ -41,6 +42,7 @@ class Transition:
         self._trace: list[str] = []
         self._position: Position | None = None
         self._handoff: Handoff | None = None
+        self._records: list[FormRecord] = []
         self._over = False
 
     def answer(self, position: Position) -> None:
@@ -49,12 +51,19 @@ class Transition:
         if isinstance(step := self._at.step, Ask):
             self._read(step)
         else:
-            self._choose(cast("Menu", step))
+            self._choose(cast("Menu | FormMenu", step))
 
     def time_out(self, position: Position) -> None:
         """Go on without an answer to the question that *position* was kept of."""
         self._take_up(position)
-        self._go_to_written(cast("Ask", self._at.step).on_timeout)
+        self._go_to_written(cast("Asking", self._at.step).on_timeout)
+
+    def remind(self, position: Position) -> None:
+        """Remind of the question that *position* was kept of, and wait on."""
+        self._take_up(position)
+        self._say(reminder_of(cast("Asking", self._at.step), self._variables, self._host))
+        self._stay()
+        self._position = replace(cast("Position", self._position), remind_at=None)
 
     def leave(self) -> None:
         """Go on behind the step."""
@@ -69,7 +78,8 @@ class Transition:
             else:
                 self._note()
                 await self._perform(self._at.step)
-        return Outcome(tuple(self._says), self._position, self._handoff, tuple(self._trace))
+        says, trace, records = tuple(self._says), tuple(self._trace), tuple(self._records)
+        return Outcome(says, self._position, self._handoff, trace, records=records)
 
     def _take_up(self, position: Position) -> None:
         self._question = _Question(self._at, position)
@@ -81,13 +91,18 @@ class Transition:
             raise FlowError(f"{self._at}: {len(self._trace)} steps and no question; it goes round through {round_trip}")
         self._trace.append(f"{self._at.program.flow_id}:{self._at.address}")
 
-    async def _perform(self, step: AnyStep) -> None:
+    async def _perform(self, step: PlacedStep) -> None:
         match step:
             case Send():
                 self._say(replace(step, text=self._render(step.text)))
                 self._at = self._at.behind()
-            case Ask() | Menu():
+            case Ask() | Menu() | FormMenu():
                 self._ask(step)
+            case Form():
+                forms.begin(step, cast("str", self._at.address), self._variables)
+                self._at = self._at.behind()
+            case FormStep():
+                self._fill_in(step)
             case Do():
                 await self._do(step)
             case When():
@@ -110,18 +125,18 @@ class Transition:
         if send.text or send.buttons or send.media is not None:
             self._says.append(send)
 
-    def _ask(self, step: Ask | Menu, text: str = "", retries: int = 0) -> None:
-        buttons = tuple(choice.label for choice in step.choices) if isinstance(step, Menu) else ()
-        self._say(Send(text=text or self._render(step.text), buttons=buttons))
-        timeout_s = step.timeout_s if isinstance(step, Ask) else None
-        self._wait(timeout_s, asked_at=self._host.clock(), retries=retries)
+    def _ask(self, step: Asking, text: str = "", retries: int = 0) -> None:
+        self._say(question_of(step, self._variables, self._host).put(text))
+        now_s = self._host.clock()
+        remind_at = None if step.remind_s is None else now_s + step.remind_s
+        self._wait(step.timeout_s, asked_at=now_s, retries=retries, remind_at=remind_at)
 
     def _hand_off(self, step: Handoff) -> None:
         self._say(Send(text=self._render(step.text)))
         self._handoff = step
         self._wait(step.timeout_s)
 
-    def _wait(self, timeout_s: float | None, *, asked_at: float | None = None, retries: int = 0) -> None:
+    def _wait(self, timeout_s: float | None, **asked: Any) -> None:
         flow, address, version = self._at.frame
         self._position = Position(
             flow,
@@ -131,8 +146,7 @@ class Transition:
             self._at.stack,
             expires_at=None if timeout_s is None else self._host.clock() + timeout_s,
             kind=kind_of(self._at.step),
-            asked_at=asked_at,
-            retries=retries,
+            **asked,
         )
         self._over = True
 
@@ -144,18 +158,26 @@ class Transition:
         except TecnobotError:
             raise  # several of them are ValueErrors: something is wrong, but not the answer
         except ValueError as error:
-            self._refuse(self._host.render(ask.retry, {**self._variables, "reason": str(error)}))
+            self._refuse(self._retry(ask, str(error)))
         else:
             self._at = self._at.behind()
 
-    def _choose(self, menu: Menu) -> None:
-        choice = chosen(menu, self._answer.text)
-        if choice is None:
-            self._refuse(self._render(menu.unknown))
+    def _retry(self, ask: Ask, reason: str) -> str:
+        """What is said to a refused answer: without words of the owner the reason, and the question again."""
+        if ask.retry:
+            return self._host.render(ask.retry, {**self._variables, "reason": reason})
+        return f"{reason}\n{self._render(ask.text)}" if reason else ""
+
+    def _choose(self, step: Menu | FormMenu) -> None:
+        question = question_of(step, self._variables, self._host)
+        chosen = question.choose(self._answer.text)
+        if chosen is None:
+            self._refuse(question.unknown)
             return
-        if menu.into:
-            self._variables[menu.into] = choice.label
-        self._enter(branch_of(choice))
+        branch, choice = chosen
+        if isinstance(step, Menu) and step.into:
+            self._variables[step.into] = choice.label
+        self._enter(branch)
 
     def _refuse(self, text: str) -> None:
         """Ask again, with *text* if there is one. A menu never tires of it."""
@@ -163,12 +185,28 @@ class Transition:
         if isinstance(step, Ask) and asked.retries >= step.max_retries:
             self._go_to_written(step.on_failure)
         else:
-            self._ask(cast("Ask | Menu", step), text, asked.retries + 1)
+            self._ask(cast("Asking", step), text, asked.retries + 1)
 
     def _asked(self, result: str) -> _Question:
         if self._question is None:
             raise FlowError(f"{self._at}: {result} needs a question that is being answered, and there is none")
         return self._question
+
+    # Forms
+
+    def _fill_in(self, step: FormStep) -> None:
+        """Go on to what is missing in a form, or leave it."""
+        form, at, variables = step.form, step.at, self._variables
+        if step.part == "agreed":
+            forms.agree(at, variables, self._render(form.consent))
+            self._at = self._at.behind()
+        elif (to := forms.drop_out(step, variables)) is not None:
+            self._go_to_written(End(self._host.phrases.discarded) if to == End() else to)
+        elif branch := forms.wanted(step, variables, self._host.holds):
+            self._enter(branch)
+        else:
+            self._records.append(forms.record(form, at, variables, self._host.holds, self._host.clock()))
+            self._at = self._at.behind()
 
     # Functions
 
@@ -177,12 +215,11 @@ class Transition:
         if function is None:
             raise FlowError(f"{self._at}: there is no function {step.function!r}; register it, or name another")
         self._calls += 1
+        variables, consents = forms.without_consents(self._variables)
         key = f"{self._idempotency_key}/{self._calls}"
-        context = FlowContext(self._answer, deepcopy(self._variables), step.arguments, key)
-        result = function(context)
-        if isawaitable(result):
-            result = await cast("Awaitable[object]", result)
-        self._variables = dict(context.variables)
+        context = FlowContext(self._answer, deepcopy(variables), step.arguments, key)
+        result = await call(function, context)
+        self._variables = {**context.variables, **consents}
         self._says += context.said()
         self._follow(result, step.function)
 
@@ -193,9 +230,10 @@ class Transition:
             case Goto() | End():
                 self._go(result)
             case Repeat():
-                self._at = self._asked("Repeat").place
+                self._go_back("Repeat")
                 self._refuse(result.text)
             case Stay():
+                self._go_back("Stay")
                 self._stay()
             case _:
                 raise TypeError(
@@ -203,10 +241,15 @@ class Transition:
                     "wanted is None, or a Goto, End, Repeat or Stay"
                 )
 
+    def _go_back(self, result: str) -> None:
+        """Go back to the question; what was completed since then will be once more."""
+        self._at = self._asked(result).place
+        self._records.clear()
+
     def _stay(self) -> None:
-        question = self._asked("Stay")
-        flow, address, version = question.place.frame
-        self._position = replace(question.position, flow=flow, step=address, version=version, variables=self._variables)
+        flow, address, version = self._at.frame
+        asked = self._asked("Stay").position
+        self._position = replace(asked, flow=flow, step=address, version=version, variables=self._variables)
         self._over = True
 
     # Where it goes on

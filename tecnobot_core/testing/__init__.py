@@ -6,4 +6,5 @@ from .openai import Step as Step
 from .proxy import FaultyProxy as FaultyProxy
 from .replay import ReplayReport as ReplayReport
 from .replay import ReplaySummary as ReplaySummary
+from .tier import FakeTier as FakeTier
 from .transport import FakeTransport as FakeTransport

@@ -3,12 +3,13 @@
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import pytest
 
 from tecnobot_core.delivery.memory import MemoryConversations
 from tecnobot_core.delivery.ports import Conversations
-from tecnobot_core.messages import ChatId, ChatMessage, Conversation, Position, ToolCall, Turn
+from tecnobot_core.messages import ChatId, ChatMessage, Conversation, FormRecord, Position, ToolCall, Turn
 
 ANA, BEN = ChatId("+34600000001"), ChatId("+34600000002")
 ORDERING = Position(
@@ -151,11 +152,52 @@ async def test_an_export_holds_everything(conversations: Conversations) -> None:
         "kind": "ask",
         "asked_at": 1_799_999_000.5,
         "retries": 2,
+        "remind_at": None,
     }
 
 
+ORDER = FormRecord(form="order", values={"size": "L", "n": 2}, submitted_at=1_800_000_000.5, consent="Sí, acepto")
+
+
+async def test_when_a_chat_was_welcomed_last_is_remembered_to_the_microsecond(conversations: Conversations) -> None:
+    await conversations.record([turn(ANA, "one"), turn(BEN, "b")])
+    assert (await conversations.load(ANA, 5)).welcomed_at is None
+    welcomed_at = 1_800_000_000.1234565
+    await conversations.record([replace(turn(ANA), welcomed_at=welcomed_at), turn(ANA, "two")])
+    assert (await conversations.load(ANA, 5)).welcomed_at == round(welcomed_at, 6)
+    await conversations.record([turn(ANA, "three"), replace(turn(ANA), welcomed_at=welcomed_at - 60)])
+    await conversations.record([turn(ANA, "four")])
+    assert (await conversations.load(ANA, 5)).welcomed_at == round(welcomed_at, 6)
+    assert (await conversations.load(ANA, 0)).welcomed_at == round(welcomed_at, 6)
+    assert (await conversations.load(BEN, 5)).welcomed_at is None
+
+
+async def test_forms_are_in_the_export_and_go_with_their_chat(conversations: Conversations) -> None:
+    other = replace(ORDER, form="survey", values={"stars": 5, "why": ["fast", "kind"]}, consent="")
+    await conversations.record([replace(turn(ANA, "one"), records=(ORDER,)), replace(turn(BEN), records=(ORDER,))])
+    await conversations.record([replace(turn(ANA, "two"), records=(other, ORDER), welcomed_at=1.0)])
+
+    async def forms(chat: ChatId) -> list[tuple[str, str]]:
+        records = (await conversations.export(chat))["records"]
+        assert isinstance(records, list)
+        return [(record["form"], record["consent"]) for record in records]
+
+    assert await forms(ANA) == [("order", "Sí, acepto"), ("survey", ""), ("order", "Sí, acepto")]
+    assert (await conversations.export(ANA))["welcomed_at"] is not None
+    assert await conversations.delete(ANA) == 2
+    assert await forms(ANA) == []
+    assert (await conversations.load(ANA, 5)).welcomed_at is None
+    assert await forms(BEN) == [("order", "Sí, acepto")]
+
+
 async def test_the_export_of_an_unknown_chat_is_empty(conversations: Conversations) -> None:
-    assert await conversations.export(ANA) == {"chat": ANA.reveal(), "history": [], "position": None}
+    assert await conversations.export(ANA) == {
+        "chat": ANA.reveal(),
+        "history": [],
+        "position": None,
+        "welcomed_at": None,
+        "records": [],
+    }
 
 
 @pytest.mark.parametrize(

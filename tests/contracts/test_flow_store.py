@@ -2,9 +2,11 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import pytest
 
+from tecnobot_core.adapters.flow_files import FolderFlowStore
 from tecnobot_core.flows import Flow, FlowRepository, FlowStore, MemoryFlowStore
 
 GREETING = (
@@ -23,19 +25,24 @@ async def postgres_store(url: str) -> AsyncIterator[FlowStore]:
         yield PostgresFlowStore(database)
 
 
-@pytest.fixture(params=["memory", pytest.param("postgres", marks=pytest.mark.postgres)])
-def url(request: pytest.FixtureRequest) -> str | None:
-    # Asked for by name, so that the store in memory is tested where there is no PostgreSQL.
-    return request.getfixturevalue("database_url") if request.param == "postgres" else None
+@pytest.fixture(params=["memory", "folder", pytest.param("postgres", marks=pytest.mark.postgres)])
+def place(request: pytest.FixtureRequest) -> str | Path | None:
+    """Where the store keeps its flows: the URL of a database, a folder, or nowhere."""
+    # Asked for by name, so that the other stores are tested where there is no PostgreSQL.
+    fixture = {"postgres": "database_url", "folder": "tmp_path"}.get(request.param)
+    return request.getfixturevalue(fixture) if fixture else None
 
 
 @pytest.fixture
-async def store(url: str | None) -> AsyncIterator[FlowStore]:
-    if url is None:
-        yield MemoryFlowStore()
-    else:
-        async with postgres_store(url) as store:
-            yield store
+async def store(place: str | Path | None) -> AsyncIterator[FlowStore]:
+    match place:
+        case None:
+            yield MemoryFlowStore()
+        case Path():
+            yield FolderFlowStore(place)
+        case str():
+            async with postgres_store(place) as store:
+                yield store
 
 
 async def test_a_new_chatbot_has_no_flows(store: FlowStore) -> None:

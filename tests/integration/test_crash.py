@@ -2,12 +2,22 @@
 
 import asyncio
 import random
+import sys
 import tempfile
 from pathlib import Path
 
 import pytest
 
-from tests.crash.checks import bot_process, conversation, everything_agrees, everything_was_told, finishes
+from tests.crash import due
+from tests.crash.checks import (
+    ROOT,
+    bot_process,
+    conversation,
+    ends_by_itself,
+    everything_agrees,
+    everything_was_told,
+    finishes,
+)
 from tests.crash.phones import Phones
 
 pytestmark = pytest.mark.postgres
@@ -46,6 +56,37 @@ async def test_kills_and_a_clock_that_jumps_by_an_hour_lose_and_double_nothing(d
                 await finishes(bot, phones, database_url)
             n_answers = await everything_was_told(database_url, phones, messages, cuts=6)
     assert n_answers < len(messages)  # an hour ahead, what waits looks like what an outage left
+
+
+async def kill_what_is_due(dsn: str, kills: int, chats: int, seed: int) -> None:
+    chance = random.Random(seed)
+    await due.fill(dsn, chats, seed)
+    for number in range(kills + 1):
+        command = (sys.executable, "-m", "tests.crash.due", dsn)
+        bot = await asyncio.create_subprocess_exec(*command, cwd=ROOT, stdout=asyncio.subprocess.PIPE)
+        assert bot.stdout is not None
+        try:
+            assert await bot.stdout.readline() == b"ready\n"
+            if number < kills:
+                await asyncio.sleep(chance.random() * 0.5)  # the moment of the kill is what is being varied
+                assert bot.returncode is None, "everything was done before the last kill"
+            else:
+                await ends_by_itself(bot, timeout_s=120)
+        finally:
+            if bot.returncode is None:
+                bot.kill()
+                await bot.wait()
+    await due.check(dsn, chats)
+
+
+async def test_kills_lose_and_double_nothing_that_is_due(database_url: str) -> None:
+    await kill_what_is_due(database_url, kills=6, chats=400, seed=1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [2, 3])
+async def test_many_kills_lose_and_double_nothing_that_is_due(database_url: str, seed: int) -> None:
+    await kill_what_is_due(database_url, kills=40, chats=3000, seed=seed)
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 
 import asyncpg
 import pytest
@@ -10,7 +11,16 @@ from tecnobot_core.adapters.postgres import Database, PostgresConversations, Pos
 from tecnobot_core.adapters.postgres.addresses import PostgresAliases
 from tecnobot_core.delivery.addresses import AddressBook, Sighting
 from tecnobot_core.errors import StoreError
-from tecnobot_core.messages import ChatId, ChatMessage, Conversation, InboundMessage, OutboundMessage, Position, Turn
+from tecnobot_core.messages import (
+    ChatId,
+    ChatMessage,
+    Conversation,
+    FormRecord,
+    InboundMessage,
+    OutboundMessage,
+    Position,
+    Turn,
+)
 from tests.counting import CountingDatabase
 
 pytestmark = pytest.mark.postgres
@@ -99,6 +109,47 @@ async def test_a_merged_chat_was_first_and_last_seen_when_either_was(
     export = await conversations.export(PHONE)
     assert str(export["first_seen"]).startswith("2020-01-01")
     assert str(export["last_seen"]).startswith("2020-01-04")
+
+
+@pytest.mark.parametrize(("lids", "persons"), [(1.5, 2.5), (2.5, 1.5), (2.5, None), (None, 2.5)])
+async def test_a_merged_chat_was_welcomed_when_either_was_last(
+    aliases: PostgresAliases, conversations: PostgresConversations, lids: float | None, persons: float | None
+) -> None:
+    await conversations.record([replace(turn(LID, "a"), welcomed_at=lids)])
+    await conversations.record([replace(turn(PHONE, "b"), welcomed_at=persons)])
+    await aliases.learn(link())
+    assert (await conversations.load(PHONE, 5)).welcomed_at == 2.5
+
+
+async def test_the_forms_of_both_chats_are_the_persons(
+    database: Database, aliases: PostgresAliases, conversations: PostgresConversations
+) -> None:
+    def entered(chat: ChatId, size: str) -> Turn:
+        return replace(turn(chat), records=(FormRecord(form="order", values={"size": size}, submitted_at=1.0),))
+
+    await conversations.record([entered(LID, "S"), entered(PHONE, "M"), entered(BEN, "XL"), entered(LID, "L")])
+    await aliases.learn(link())
+    records = (await conversations.export(PHONE))["records"]
+    assert [record["answers"]["size"] for record in records] == ["S", "M", "L"]  # type: ignore[attr-defined]
+    await conversations.delete(LID)
+    assert await database.fetchval("SELECT count(*) FROM tecnobot.form_record") == 1
+
+
+async def test_what_is_due_under_an_alias_is_due_with_the_person_and_claimed_once(
+    database: Database, aliases: PostgresAliases, conversations: PostgresConversations
+) -> None:
+    asking = Position("order", "size", 1, kind="ask", expires_at=100.0)
+    async with PostgresDelivery(database, "shop") as store:
+        await conversations.record([turn(LID, "a", position=asking), turn(OTHER_LID, "b", position=asking)])
+        (first, other) = (await store.claim_due(100.0, 9)).pending
+        await aliases.learn([*link(LID), *link(OTHER_LID)])
+        assert list((await store.claim_due(100.0, 9)).pending) == []
+        # Its turn, which began under the alias, is the person's.
+        failed = replace(turn(first.message.chat, first.message.id, outcome="refused"), outcome="failed", history=())
+        await store.commit([failed], again_at=200.0)
+        await store.commit([turn(other.message.chat, other.message.id, outcome="refused")])
+        (again,) = (await store.claim_due(200.0, 9)).pending
+        assert (again.message.chat, again.message.sent_at) == (PHONE, 200.0)
 
 
 async def test_several_aliases_of_one_person_become_one_chat(

@@ -2,14 +2,25 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
+import asyncpg
 import pytest
 
 from tecnobot_core.adapters.postgres import Database, PostgresConversations, PostgresDelivery, ensure_chatbot, migrate
 from tecnobot_core.adapters.postgres.encoding import encode
 from tecnobot_core.adapters.postgres.values import to_json
 from tecnobot_core.errors import LeaseLostError, LifecycleError, StoreError
-from tecnobot_core.messages import ChatId, ChatMessage, InboundMessage, OutboundMessage, Turn
+from tecnobot_core.messages import (
+    ChatId,
+    ChatMessage,
+    FormRecord,
+    InboundMessage,
+    OutboundMessage,
+    Outcome,
+    Position,
+    Turn,
+)
 
 ANA, BEN = ChatId("ana"), ChatId("ben")
 pytestmark = pytest.mark.postgres
@@ -126,7 +137,7 @@ async def test_numbers_come_without_a_gap_and_in_the_order_of_commits(database: 
         assert sorted(seqs) == list(range(4, 4 + 41))
         # Taken by one who has not committed: whoever sees a later number must see this one.
         async with database.transaction() as connection:
-            statement = "SELECT * FROM tecnobot.deliver('shop', 0, $1::text::jsonb, '[]', '[]', '[]', '[]')"
+            statement = "SELECT * FROM tecnobot.deliver('shop', 0, $1::text::jsonb, '[]', '[]', '[]', '[]', '[]')"
             slow = [{"id": "slow", "nonce": "n", "body": encode(inbound("slow"))}]
             await connection.fetch(statement, to_json(slow))
             later = asyncio.create_task(one.accept([inbound("later")]))
@@ -154,7 +165,7 @@ async def test_what_cannot_be_read_is_left_out_and_stops_nobody(
     assert sum("cannot be read" in record.message for record in caplog.records) == 3
 
 
-@pytest.mark.parametrize("bound", [{"max_pending": 2}, {"max_pending_bytes": 150}])
+@pytest.mark.parametrize("bound", [{"max_pending": 2}, {"max_pending_bytes": 100}])
 async def test_a_full_inbox_is_waited_for_until_there_is_room(database: Database, bound: dict[str, int]) -> None:
     async with PostgresDelivery(database, "shop", **bound) as store:
         await store.accept([inbound("a"), inbound("b")])
@@ -207,3 +218,165 @@ async def test_leaving_finishes_what_was_to_be_written(database: Database) -> No
         await asyncio.sleep(0)
         marking.cancel()
     assert await database.fetchval("SELECT state FROM tecnobot.outbox") == "sent"
+
+
+# What is due
+
+
+NOON = 1_800_000_000.0
+
+
+async def stand(store: PostgresDelivery, *chats: ChatId, at: float | None = NOON) -> None:
+    """Each of *chats* writes, and is then in the middle of a flow that is due *at*."""
+    messages = [inbound(f"{chat.reveal()}:{store.commits}", chat) for chat in chats]
+    await store.accept(messages)
+    position = Position("order", "size", 1, kind="ask", expires_at=at)
+    await store.commit([replace(turn(m.id, m.chat), position=position, outgoing=()) for m in messages])
+
+
+class LosesAnswers(Database):
+    """Loses the answers to as many writes as told, which are done."""
+
+    to_lose = 0
+
+    async def fetch(self, query: str, *args: object, idempotent: bool = False) -> list[asyncpg.Record]:
+        rows = await super().fetch(query, *args, idempotent=idempotent)
+        if self.to_lose and "tecnobot.deliver" in query:
+            self.to_lose -= 1
+            raise StoreError("the connection was lost", retryable=True, outcome="unknown")
+        return rows
+
+
+async def test_a_claim_whose_answer_was_lost_is_answered_in_full_and_nothing_is_doubled(
+    database: Database, database_url: str
+) -> None:
+    async with LosesAnswers(database_url) as losing, PostgresDelivery(losing, "shop") as store:
+        await stand(store, ANA, BEN)
+        losing.to_lose = 2
+        due = await store.claim_due(NOON, 9)
+        assert [(pending.seq, pending.message.chat) for pending in due.pending] == [(3, ANA), (4, BEN)]
+        assert await store.pending(0, 9) == list(due.pending)
+        assert await database.fetchval("SELECT count(*) FROM tecnobot.inbox_key") == 4
+        assert await database.fetchval("SELECT seq FROM tecnobot.inbox_end") == 4
+
+
+async def test_a_turn_whose_answer_was_lost_keeps_its_forms_once(database: Database, database_url: str) -> None:
+    record = FormRecord(form="order", values={"size": "L", "note": "a\x00b"}, submitted_at=NOON, consent="Sí")
+    async with LosesAnswers(database_url) as losing, PostgresDelivery(losing, "shop") as store:
+        await store.accept([inbound("a")])
+        losing.to_lose = 2
+        await store.commit([replace(turn("a"), records=(record, record))])
+    rows = await database.fetch("SELECT chatbot_id, form, answers, consent, submitted_at FROM tecnobot.form_record")
+    assert len(rows) == 2
+    assert tuple(rows[0])[:2] == ("shop", "order")
+    assert rows[0]["answers"] == {"size": "L", "note": "a\ufffdb"}
+    assert (rows[0]["consent"], rows[0]["submitted_at"].timestamp()) == ("Sí", NOON)
+
+
+async def test_a_form_that_is_not_json_sinks_its_turn_alone(database: Database) -> None:
+    async with PostgresDelivery(database, "shop") as store:
+        await store.accept([inbound("a"), inbound("b")])
+        bad = FormRecord(form="order", values={"when": object()}, submitted_at=NOON)
+        for wrong in (bad, replace(bad, values={}, submitted_at=float("nan"))):
+            with pytest.raises(StoreError):
+                await store.commit([replace(turn("a"), records=(wrong,))])
+        assert len(await store.commit([turn("b")])) == 1
+
+
+async def test_of_two_owners_only_the_last_claims(database: Database) -> None:
+    async with PostgresDelivery(database, "shop") as old:
+        await stand(old, ANA, BEN)
+        async with PostgresDelivery(database, "shop") as new:
+            with pytest.raises(LeaseLostError):
+                await old.claim_due(NOON, 9)
+            due = await new.claim_due(NOON, 9)
+            assert [pending.message.chat for pending in due.pending] == [ANA, BEN]
+            assert (await old.claim_due(NOON, 9)).pending == ()  # nothing to write, so nothing to be refused
+        async with PostgresDelivery(database, "shop") as third:
+            assert await third.pending(2, 9) == list(due.pending)
+            assert not (await third.claim_due(NOON, 9)).pending
+
+
+async def test_claims_that_overlap_each_take_what_the_other_left(database: Database) -> None:
+    chats = [ChatId(f"chat{number:02}") for number in range(40)]
+    async with PostgresDelivery(database, "shop") as store:
+        await stand(store, *chats)
+        claims = await asyncio.gather(*(store.claim_due(NOON, 30) for _ in range(6)))
+        claims = [*claims, await store.claim_due(NOON, 30)]
+        taken = [pending.message.chat for due in claims for pending in due.pending]
+        assert sorted(taken) == chats
+
+
+async def test_the_conversations_of_another_chatbot_are_not_claimed(database: Database) -> None:
+    await ensure_chatbot(database, "bakery")
+    async with PostgresDelivery(database, "shop") as shop, PostgresDelivery(database, "bakery") as bakery:
+        await stand(shop, ANA)
+        await stand(bakery, ANA)
+        assert len((await shop.claim_due(NOON, 9)).pending) == 1
+        assert len((await bakery.claim_due(NOON, 9)).pending) == 1
+
+
+async def test_a_signal_is_numbered_among_what_everybody_accepts(database: Database) -> None:
+    async with PostgresDelivery(database, "shop") as other, PostgresDelivery(database, "shop") as owner:
+        chats = [ChatId(f"chat{number:02}") for number in range(60)]
+        await stand(owner, *chats)
+        accepting = asyncio.gather(
+            *(store.accept([inbound(f"{n}", BEN)]) for n, store in enumerate([other, owner] * 20))
+        )
+        claims = await asyncio.gather(*(owner.claim_due(NOON, 20) for _ in range(3)))
+        await accepting
+        assert sum(len(due.pending) for due in claims) >= 20
+        pending = await owner.pending(60, 999)
+        assert [p.seq for p in pending] == list(range(61, 61 + len(pending)))
+
+
+async def test_who_moves_on_between_look_and_claim_is_not_given_a_signal(database_url: str, database: Database) -> None:
+    class Slow(Database):
+        """Lets somebody write after it has looked for what is due."""
+
+        async def fetch(self, query: str, *args: object, idempotent: bool = False) -> list[asyncpg.Record]:
+            rows = await super().fetch(query, *args, idempotent=idempotent)
+            if "due_at <=" in query:
+                await stand(store, ANA, at=NOON + 60)
+                await PostgresConversations(database, "shop").delete(BEN)
+            return rows
+
+    eva = ChatId("eva")
+    async with Slow(database_url) as slow, PostgresDelivery(slow, "shop") as store:
+        await stand(store, ANA, BEN, eva)
+        assert [pending.message.chat for pending in (await store.claim_due(NOON, 9)).pending] == [eva]
+        assert await database.fetchval("SELECT count(*) FROM tecnobot.conversation WHERE due_at IS NOT NULL") == 1
+
+
+@pytest.mark.parametrize("outcomes", [("failed", "answered"), ("answered", "failed")])
+async def test_of_turns_of_one_chat_in_one_batch_the_position_decides(
+    database: Database, outcomes: tuple[Outcome, Outcome]
+) -> None:
+    async with PostgresDelivery(database, "shop") as store:
+        await stand(store, ANA)
+        (signal,) = (await store.claim_due(NOON, 9)).pending
+        await store.accept([inbound("m")])
+        ids = {"failed": signal.message.id, "answered": "m"}
+        position = Position("order", "colour", 1, kind="ask", expires_at=NOON + 60)
+        turns = [replace(turn(ids[outcome]), outcome=outcome, position=position, outgoing=()) for outcome in outcomes]
+        await store.commit(turns, again_at=NOON + 300)
+        assert (await store.claim_due(NOON, 9)).next_at == NOON + 60
+
+
+async def test_a_turn_without_a_due_time_touches_no_index(database: Database, database_url: str) -> None:
+    hot = "SELECT n_tup_upd, n_tup_hot_upd FROM pg_stat_user_tables WHERE schemaname = 'tecnobot' AND relname = $1"
+
+    async def counted(table: str) -> tuple[int, int]:
+        async with database.acquire() as connection:
+            await connection.execute("SELECT pg_stat_force_next_flush()")
+            row = await connection.fetchrow(hot, table)
+        assert row is not None
+        return row["n_tup_upd"], row["n_tup_hot_upd"]
+
+    # Each flushes what it counted when it ends.
+    async with Database(database_url, min_size=1, max_size=1) as one, PostgresDelivery(one, "shop") as store:
+        for _ in range(21):
+            await stand(store, ANA, at=None)
+        await one.execute("SELECT pg_stat_force_next_flush()")
+    assert await counted("conversation") == (20, 20)
+    assert await counted("chat") == (20, 20)

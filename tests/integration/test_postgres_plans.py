@@ -23,11 +23,20 @@ from tecnobot_core.adapters.postgres import (
 from tecnobot_core.adapters.postgres.database import Connection
 from tecnobot_core.adapters.postgres.retention import HistoryRetention
 from tecnobot_core.delivery.ports import SendState
-from tecnobot_core.messages import ChatId, ChatMessage, InboundMessage, OutboundMessage, Position, Turn
+from tecnobot_core.messages import (
+    ChatId,
+    ChatMessage,
+    FormRecord,
+    InboundMessage,
+    OutboundMessage,
+    Position,
+    Turn,
+)
 
 pytestmark = pytest.mark.postgres
 
-CHATBOTS = ("shop", "bar", "gym", "spa", "zoo")
+CHATBOTS = ("shop", "bar", "gym", "spa", "zoo", "inn")
+NOON = 1_800_000_000.0
 DAY_S = 86_400.0
 FEW = 50  # rows; so many may be read or sorted for nothing
 
@@ -69,8 +78,18 @@ SELECT {SOME}, 'chat' || n, now() - interval '400 days' FROM generate_series(1, 
 UNION ALL SELECT 'shop', 'hot', now();
 INSERT INTO tecnobot.chat_alias (chatbot_id, alias, phone_number)
 SELECT chatbot_id, 'alias of ' || phone_number, phone_number FROM tecnobot.chat;
-INSERT INTO tecnobot.conversation (chat_id, position)
-SELECT id, jsonb_build_object('flow', 'f', 'step', 's', 'version', 1, 'stack', jsonb_build_array()) FROM tecnobot.chat;
+INSERT INTO tecnobot.conversation (chat_id, chatbot_id, position)
+SELECT id, chatbot_id, jsonb_build_object('flow', 'f', 'step', 's', 'version', 1, 'stack', jsonb_build_array())
+FROM tecnobot.chat;
+INSERT INTO tecnobot.form_record (chatbot_id, form, chat_id, answers, consent, submitted_at)
+SELECT chatbot_id, 'order', id, '{{}}', '', now() FROM tecnobot.chat, generate_series(1, 4);
+
+-- The inn waits for an answer of 100,000 guests; 10 of them are due, half of the others will be.
+INSERT INTO tecnobot.chat (chatbot_id, phone_number) SELECT 'inn', 'guest' || n FROM generate_series(1, 100000) AS n;
+INSERT INTO tecnobot.conversation (chat_id, chatbot_id, position, due_at)
+SELECT id, 'inn', jsonb_build_object('flow', 'f', 'step', 's', 'version', 1, 'stack', jsonb_build_array()),
+       CASE WHEN id % 10000 = 0 THEN to_timestamp({NOON} - id % 7) WHEN id % 2 = 0 THEN to_timestamp({NOON} + id) END
+FROM tecnobot.chat WHERE chatbot_id = 'inn';
 
 -- Over seventy days the hot chat grew by 100,000 rows, another one by 50.
 INSERT INTO tecnobot.chat_history (chat_id, role, content, pinned, created_at)
@@ -258,6 +277,29 @@ async def test_the_inbox_is_counted_without_those_of_others(database: ExplainedD
     assert check(database.explained, 150) <= {"inbox_order", "inbox_pkey", "lease_pkey"}
 
 
+async def test_what_is_due_is_found_among_all_that_stand_somewhere(database: ExplainedDatabase) -> None:
+    async with PostgresDelivery(database, "inn") as store:
+        database.explained.clear()
+        due = await store.claim_due(NOON, 100)
+        looked, *wrote = database.explained
+        assert len(due.pending) == 10
+        assert due.next_at is not None
+        assert due.next_at > NOON
+        assert check([looked], 100) >= {"conversation_due"}
+        assert check(wrote, 100 * 10) & {"conversation_due", "conversation_pkey"}
+        assert set().union(*(one.scanned for one in wrote)) <= {"chatbot", "lease"}  # of a few rows each
+        database.explained.clear()
+        assert not (await store.claim_due(NOON, 100)).pending
+        assert check(database.explained, 30) >= {"conversation_due"}
+        # Put back for the other test.
+        for signal in due.pending:
+            message = signal.message
+            failed = Turn(chat=message.chat, inbound=(message.id,), outcome="failed", answered_by="error")
+            database.explained.clear()
+            await store.commit([failed], again_at=message.sent_at)
+            assert check(database.explained, 100) >= {"chat_chatbot_id_phone_number_key", "conversation_pkey"}
+
+
 def outgoing() -> OutboundMessage:
     return OutboundMessage(chat=ChatId("chat5"), key=uuid.uuid4().hex, text="buenas")
 
@@ -270,8 +312,10 @@ def turn(message: InboundMessage) -> Turn:
         outcome="answered",
         answered_by="test",
         history=said,
-        position=Position("f", "s", 1),
+        position=Position("f", "s", 1, expires_at=NOON),
         outgoing=(outgoing(),),
+        records=(FormRecord(form="order", values={"size": "L"}, submitted_at=NOON),),
+        welcomed_at=NOON,
     )
 
 
@@ -300,7 +344,7 @@ async def test_a_batch_of_turns_touches_only_its_own_rows(database: ExplainedDat
     database.explained.clear()
     entries = await store.commit([turn(message) for message in messages])
     assert len(entries) == len(messages)
-    used = check(database.explained, 100 * len(messages))
+    used = check(database.explained, 120 * len(messages))
     assert used >= {"inbox_pkey", "chat_alias_pkey", "outbox_key"}
 
     for state in ("taken", "sent"):

@@ -41,7 +41,8 @@ def some_turn(chance: random.Random, chat: ChatId, inbound: str, texts: list[str
         outcome=chance.choice(outcomes),
         answered_by="flow",
         history=tuple(some_row() for _ in range(chance.randrange(4))),
-        position=chance.choice([None, Position("order", "address", chance.randrange(9), variables)]),
+        position=chance.choice([None, Position("order", "address", chance.randrange(9), variables, remind_at=1.5)]),
+        welcomed_at=chance.choice([None, None, 1_800_000_000 + chance.random()]),
     )
 
 

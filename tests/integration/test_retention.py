@@ -129,6 +129,25 @@ async def test_who_is_in_the_middle_of_a_flow_stays_there(database: Database) ->
     assert (loaded.history, loaded.position) == ((), Position("order", "size", 1))
 
 
+@pytest.mark.parametrize(
+    "kept",
+    [
+        "INSERT INTO tecnobot.form_record (chatbot_id, form, chat_id, answers, consent, submitted_at)"
+        " SELECT 'shop', 'order', id, '{}', '', now() - interval '90 days' FROM tecnobot.chat"
+        " WHERE phone_number = 'ana'",
+        "UPDATE tecnobot.chat SET welcomed_at = now() - interval '90 days' WHERE phone_number = 'ana'",
+    ],
+    ids=["a form", "a welcome"],
+)
+async def test_a_chat_with_something_to_remember_stays_without_what_was_said(database: Database, kept: str) -> None:
+    await add_chat(database, "ana", 50, 40)
+    await add_chat(database, "ben", 50)
+    await database.execute(kept)
+    assert await retention(database).purge_history() == 3
+    assert await chats(database) == ["ana"]
+    assert await rows(database, "ana") == []
+
+
 # In small steps
 
 

@@ -10,7 +10,7 @@ const { addKeyword, createBot, createFlow, createProvider, MemoryDB, TestTool } 
   createRequire(path.join(folder, 'package.json'))('@builderbot/bot')
 
 const SILENCE_MS = 2500 // what has not come by then does not come: a handler takes 5 ms at most
-const topic = (number) => String(number).padStart(2, '0')
+const topic = (number) => String(number).padStart(4, '0')
 const chat = (number) => `521550${String(number).padStart(7, '0')}`
 const tell = console.log
 console.log = () => {} // the library talks there
@@ -26,7 +26,7 @@ class Customers extends TestTool.TestProvider {
     last = performance.now()
     millis.push(last - began)
     const first = Number(user.slice(-7))
-    places.get(user).push((((Number(text.slice(-2)) - first) % nFlows) + nFlows) % nFlows)
+    places.get(user).push((((Number(text.slice(-4)) - first) % nFlows) + nFlows) % nFlows)
     return { user, text }
   }
 }

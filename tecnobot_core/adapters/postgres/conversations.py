@@ -6,15 +6,16 @@ from dataclasses import asdict
 import asyncpg
 
 from ...delivery.ports import MAX_PINNED
+from ...delivery.times import latest
 from ...messages import ChatId, ChatMessage, Conversation, Position, ToolCall, Turn
 from .database import Connection, Database
 from .encoding import decode_position, encode_position
-from .values import storable, to_json
+from .values import due_us, storable, to_json, to_us
 
 # A chat without rows still gives one, for its position. A turn that began under an address which was linked since then
 # is answered in the chat of the person.
 _LOAD = """
-SELECT conversation.position,
+SELECT conversation.position, tecnobot.us_of(chat.welcomed_at) AS welcomed_us,
        said.id, said.role, said.content, said.tool_calls, said.tool_call_id, said.pinned
 FROM tecnobot.chat
 LEFT JOIN tecnobot.conversation ON conversation.chat_id = chat.id
@@ -40,29 +41,39 @@ ORDER BY said.id
 _RECORD = """
 WITH given AS (
     SELECT tecnobot.person($1, address) AS person, *
-    FROM unnest($2::text[], $3::text[]) WITH ORDINALITY AS given (address, position, number)
+    FROM unnest($2::text[], $3::text[], $4::bigint[], $5::bigint[]) WITH ORDINALITY
+        AS given (address, position, due_us, welcomed_us, number)
 ), turn AS (
     SELECT DISTINCT ON (person) * FROM given ORDER BY person, number DESC
 ), written AS (
-    INSERT INTO tecnobot.chat AS chat (chatbot_id, phone_number)
-    SELECT $1, person FROM turn ORDER BY person
-    ON CONFLICT (chatbot_id, phone_number) DO UPDATE SET last_seen = now()
+    INSERT INTO tecnobot.chat AS chat (chatbot_id, phone_number, welcomed_at)
+    SELECT $1, person, max(tecnobot.at_us(welcomed_us)) FROM given GROUP BY person ORDER BY person
+    ON CONFLICT (chatbot_id, phone_number) DO UPDATE SET
+        last_seen = now(), welcomed_at = greatest(chat.welcomed_at, excluded.welcomed_at)
     RETURNING id AS chat_id, phone_number AS person
 ), appended AS (
     INSERT INTO tecnobot.chat_history (chat_id, role, content, tool_calls, tool_call_id, pinned)
     SELECT chat_id, role, content, tool_calls::jsonb, tool_call_id, pinned
-    FROM unnest($4::text[], $5::text[], $6::text[], $7::text[], $8::text[], $9::boolean[]) WITH ORDINALITY
+    FROM unnest($6::text[], $7::text[], $8::text[], $9::text[], $10::text[], $11::boolean[]) WITH ORDINALITY
         AS said (address, role, content, tool_calls, tool_call_id, pinned, number)
     JOIN given USING (address) JOIN written USING (person)
     ORDER BY said.number
+), entered AS (
+    INSERT INTO tecnobot.form_record (chatbot_id, form, chat_id, answers, consent, submitted_at)
+    SELECT $1, form, chat_id, answers::jsonb, consent, tecnobot.at_us(submitted_us)
+    FROM unnest($12::text[], $13::text[], $14::text[], $15::text[], $16::bigint[]) WITH ORDINALITY
+        AS record (address, form, answers, consent, submitted_us, number)
+    JOIN given USING (address) JOIN written USING (person)
+    ORDER BY record.number
 ), ended AS (
     DELETE FROM tecnobot.conversation
     USING written JOIN turn USING (person)
     WHERE conversation.chat_id = written.chat_id AND turn.position IS NULL
 )
-INSERT INTO tecnobot.conversation (chat_id, position)
-SELECT chat_id, turn.position::jsonb FROM turn JOIN written USING (person) WHERE turn.position IS NOT NULL
-ON CONFLICT (chat_id) DO UPDATE SET position = excluded.position
+INSERT INTO tecnobot.conversation (chat_id, chatbot_id, position, due_at)
+SELECT chat_id, $1, turn.position::jsonb, tecnobot.at_us(due_us)
+FROM turn JOIN written USING (person) WHERE turn.position IS NOT NULL
+ON CONFLICT (chat_id) DO UPDATE SET position = excluded.position, due_at = excluded.due_at
 """
 
 _PERSON = "SELECT tecnobot.person($1, $2)"
@@ -99,10 +110,15 @@ SELECT jsonb_build_object(
     'aliases', (SELECT coalesce(jsonb_agg(alias ORDER BY seen_at NULLS FIRST, alias), '[]') FROM kept),
     'first_seen', first_seen,
     'last_seen', last_seen,
+    'welcomed_at', welcomed_at,
     'position', (SELECT position FROM tecnobot.conversation WHERE chat_id = chat.id),
     'history', (
         SELECT coalesce(jsonb_agg(to_jsonb(history) - 'chat_id' - 'id' ORDER BY id), '[]')
         FROM tecnobot.chat_history AS history WHERE chat_id = chat.id
+    ),
+    'records', (
+        SELECT coalesce(jsonb_agg(to_jsonb(record) - 'chatbot_id' - 'chat_id' - 'id' ORDER BY id), '[]')
+        FROM tecnobot.form_record AS record WHERE chat_id = chat.id
     ),
     'unanswered', (
         SELECT coalesce(jsonb_agg(body || jsonb_build_object('id', message_id) ORDER BY seq), '[]')
@@ -134,16 +150,20 @@ class PostgresConversations:
         if not rows:
             return Conversation()
         history = tuple(_message(row) for row in rows if row["id"] is not None)
-        position = rows[0]["position"]
-        return Conversation(history, None if position is None else decode_position(position))
+        position, welcomed_us = rows[0]["position"], rows[0]["welcomed_us"]
+        return Conversation(
+            history,
+            None if position is None else decode_position(position),
+            None if welcomed_us is None else welcomed_us / 1_000_000,
+        )
 
     async def record(self, turns: Sequence[Turn]) -> None:
-        """Append the history and set the positions of *turns*, all or nothing: one statement for all of them.
+        """Write down what *turns* leave behind, all or nothing: one statement for all of them.
 
         A turn without a position ends the chat's flow. Of several turns of a chat the last one's position stays.
         """
         if turns:
-            await self._database.execute(_RECORD, self._chatbot_id, *_positions(turns), *_rows(turns))
+            await self._database.execute(_RECORD, self._chatbot_id, *_chats(turns), *_rows(turns), *_records(turns))
 
     async def delete(self, chat: ChatId) -> int:
         """Forget *chat*, also what waits to be answered or sent; returns how many rows of history it had."""
@@ -157,25 +177,50 @@ class PostgresConversations:
         return await self._database.transact(work)
 
     async def export(self, chat: ChatId) -> Mapping[str, object]:
-        """Everything held about *chat*: aliases, first and last seen, position, and history, oldest first."""
+        """Everything held about *chat*: aliases, when it was seen, position, and history and forms, oldest first."""
         found: Mapping[str, object] | None = await self._database.fetchval(
             _EXPORT, self._chatbot_id, _address(chat), idempotent=True
         )
-        return found or {"chat": _address(chat), "history": [], "position": None}
+        return found or {"chat": _address(chat), "history": [], "position": None, "welcomed_at": None, "records": []}
 
 
 def _address(chat: ChatId) -> str:
     return storable(chat.reveal())
 
 
-def _positions(turns: Sequence[Turn]) -> list[list[object]]:
-    """Columns: address, position or None; one row for each chat."""
-    last: dict[str, Position | None] = {}
+def _chats(turns: Sequence[Turn]) -> list[list[object]]:
+    """Columns: address, position or None, when it is due, when it was welcomed; one row for each chat."""
+    last: dict[str, tuple[Position | None, float | None]] = {}
     for turn in turns:
-        last.pop(_address(turn.chat), None)  # two addresses of one person: whichever comes last decides
-        last[_address(turn.chat)] = turn.position
-    rows = [(address, None if at is None else to_json(encode_position(at))) for address, at in last.items()]
-    return _columns(rows, 2)
+        # Two addresses of one person: whichever comes last decides.
+        _, before = last.pop(_address(turn.chat), (None, None))
+        last[_address(turn.chat)] = turn.position, latest(before, turn.welcomed_at)
+    rows = [
+        (
+            address,
+            None if at is None else to_json(encode_position(at)),
+            None if at is None else due_us(at.due_at),
+            None if welcomed_at is None else to_us(welcomed_at),
+        )
+        for address, (at, welcomed_at) in last.items()
+    ]
+    return _columns(rows, 4)
+
+
+def _records(turns: Sequence[Turn]) -> list[list[object]]:
+    """Columns: address, form, answers, consent, when it was submitted; one row for each record."""
+    rows = [
+        (
+            _address(turn.chat),
+            storable(record.form),
+            to_json(dict(record.values)),
+            storable(record.consent),
+            to_us(record.submitted_at),
+        )
+        for turn in turns
+        for record in turn.records
+    ]
+    return _columns(rows, 5)
 
 
 def _rows(turns: Sequence[Turn]) -> list[list[object]]:

@@ -107,6 +107,11 @@ class Database:
         self._opened()
         return self._connector.mode
 
+    @property
+    def can_listen(self) -> bool:
+        """Whether a connection can be held to LISTEN: it has a backend to itself, and is not the only one."""
+        return self.mode == "session" and self._max_size > 1
+
     async def __aenter__(self) -> Self:
         if self._pool is not None:
             raise LifecycleError("this database is open already; open it once and share it")

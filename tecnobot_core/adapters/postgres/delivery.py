@@ -4,27 +4,24 @@ import asyncio
 import logging
 import uuid
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import count
 from types import TracebackType
 from typing import Any, Self
 
-from ...delivery.ports import Group, OutboxEntry, Pending, SendState
+from ...delivery.ports import Due, Group, OutboxEntry, Pending, SendState
 from ...errors import LeaseLostError, LifecycleError, StoreError
 from ...messages import InboundMessage, OutboundMessage, Turn
 from ...tasks import Tasks
 from .database import Database
+from .due import find_due
 from .encoding import decode_inbound, decode_outbound, encode, encode_turn
 from .group_commit import GroupCommit
 from .retention import purge_delivery
-from .values import storable, to_json
+from .values import storable
+from .writes import Write, deliver
 
 logger = logging.getLogger(__package__)
 
-_PARTS = ("accepted", "grouped", "turns", "posted", "moved")  # of a call, in the order of its parameters
-_DELIVER = f"""
-SELECT * FROM tecnobot.deliver($1, $2, {", ".join(f"${number}::text::jsonb" for number in range(3, 3 + len(_PARTS)))})
-"""
 _PENDING = """
 SELECT seq, message_id, body, turn_id, turn_size FROM tecnobot.inbox
 WHERE chatbot_id = $1 AND seq > $2 ORDER BY seq LIMIT $3
@@ -44,23 +41,6 @@ FROM tecnobot.inbox WHERE chatbot_id = $1
 """
 _LEASE_LOST = "TB001"  # raised by tecnobot.deliver
 _UNREADABLE = (KeyError, TypeError, ValueError, AttributeError)  # a body that another version wrote
-
-
-@dataclass(slots=True)
-class _Write:
-    """What one call wants stored. ``nonce`` names the call, however often it is repeated."""
-
-    nonce: str
-    accepted: Sequence[dict[str, Any]] = ()
-    grouped: Sequence[dict[str, Any]] = ()
-    turns: Sequence[dict[str, Any]] = ()
-    posted: Sequence[dict[str, Any]] = ()
-    moved: Sequence[dict[str, Any]] = ()
-
-    @property
-    def needs_lease(self) -> bool:
-        """Whether only the owner may store it."""
-        return bool(self.grouped or self.turns or self.posted or self.moved)
 
 
 class PostgresDelivery:
@@ -100,7 +80,7 @@ class PostgresDelivery:
         self._unreadable: set[int] = set()
         self._room = asyncio.Event()
         self._tasks = Tasks("postgres_delivery")
-        self._writer = GroupCommit[_Write, Sequence[Mapping[str, Any]]](
+        self._writer = GroupCommit[Write, Sequence[Mapping[str, Any]]](
             self._write,
             tasks=self._tasks,
             max_batch=max_batch,
@@ -157,9 +137,22 @@ class PostgresDelivery:
         ]
         await self._submit(self._nonce(), grouped=grouped)
 
-    async def commit(self, turns: Sequence[Turn], *, taken: Collection[str] = ()) -> Sequence[OutboxEntry]:
+    async def claim_due(self, until: float, limit: int) -> Due:
         nonce = self._nonce()
-        rows = await self._submit(nonce, turns=[{**encode_turn(turn, taken), "nonce": nonce} for turn in turns])
+        claims, next_at = await find_due(self._database, self._chatbot_id, until, limit, nonce)
+        if not claims:
+            return Due((), next_at)
+        signals = {claim.signal.id: claim.signal for claim in claims}
+        rows = await self._submit(nonce, claimed=[claim.encode(nonce) for claim in claims])
+        self._n_pending += len(rows)
+        return Due(tuple(Pending(row["id"], signals[row["key"]]) for row in rows), next_at)
+
+    async def commit(
+        self, turns: Sequence[Turn], *, taken: Collection[str] = (), again_at: float | None = None
+    ) -> Sequence[OutboxEntry]:
+        nonce = self._nonce()
+        encoded = [{**encode_turn(turn, taken, again_at), "nonce": nonce} for turn in turns]
+        rows = await self._submit(nonce, turns=encoded)
         self._forget(sum(len(turn.inbound) for turn in turns))
         return _entries(rows, [message for turn in turns for message in turn.outgoing], taken)
 
@@ -249,35 +242,27 @@ class PostgresDelivery:
         return LeaseLostError(f"another process owns chatbot {self._chatbot_id} now")
 
     def _nonce(self) -> str:
+        if self._epoch is None:
+            raise LifecycleError("this store is not entered; use it inside 'async with'")
         # Nobody else has this epoch, so this names the call; it is in many rows, so it is short.
         return f"{self._epoch}-{next(self._calls)}"
 
     async def _submit(
         self, nonce: str, *, urgent: bool = True, **rows: Sequence[dict[str, Any]]
     ) -> Sequence[Mapping[str, Any]]:
-        if self._epoch is None:
-            raise LifecycleError("this store is not entered; use it inside 'async with'")
-        return await self._writer.submit(_Write(nonce, **rows), urgent=urgent)
+        return await self._writer.submit(Write(nonce, **rows), urgent=urgent)
 
-    async def _write(self, writes: Sequence[_Write]) -> Sequence[Sequence[Mapping[str, Any]] | StoreError]:
+    async def _write(self, writes: Sequence[Write]) -> Sequence[Sequence[Mapping[str, Any]] | StoreError]:
         try:
-            return await self._deliver(writes)
+            return await deliver(self._database, self._chatbot_id, self._epoch, writes)
         except StoreError as error:
             if getattr(error.__cause__, "sqlstate", None) != _LEASE_LOST:
                 raise
         self._lease_lost = True
         self._room.set()
         accepted = [write for write in writes if not write.needs_lease]
-        answers = iter(await self._deliver(accepted) if accepted else ())
+        answers = iter(await deliver(self._database, self._chatbot_id, self._epoch, accepted) if accepted else ())
         return [self._lost() if write.needs_lease else next(answers) for write in writes]
-
-    async def _deliver(self, writes: Sequence[_Write]) -> Sequence[Sequence[Mapping[str, Any]]]:
-        given = [to_json([row for write in writes for row in getattr(write, part)]) for part in _PARTS]
-        found = await self._database.fetch(_DELIVER, self._chatbot_id, self._epoch, *given, idempotent=True)
-        answers: dict[str, list[Any]] = {write.nonce: [] for write in writes}
-        for row in found:
-            answers[row["nonce"]].append(row)
-        return [answers[write.nonce] for write in writes]
 
 
 def _entries(

@@ -5,12 +5,22 @@ from collections.abc import Collection, Mapping
 from dataclasses import asdict, fields
 from typing import Any
 
-from ...messages import ChatId, ChatMessage, InboundMessage, MediaReference, OutboundMessage, Position, Turn
+from ...messages import (
+    ChatId,
+    ChatMessage,
+    FormRecord,
+    InboundMessage,
+    MediaReference,
+    OutboundMessage,
+    Position,
+    Turn,
+)
+from .values import due_us, to_us
 
 # An id or a key has a column of its own; aliases are settled before a message is journaled.
 _LEFT_OUT = {"id", "key", "aliases", "chat", "media"}
-_NAMES = {
-    kind: tuple(field.name for field in fields(kind) if field.name not in _LEFT_OUT)
+_DEFAULTS = {
+    kind: tuple((field.name, field.default) for field in fields(kind) if field.name not in _LEFT_OUT)
     for kind in (InboundMessage, OutboundMessage)
 }
 
@@ -19,16 +29,12 @@ def encode(message: InboundMessage | OutboundMessage) -> dict[str, Any]:
     """*message* in JSON types, but for its id or key. What has its default is left out."""
     body: dict[str, Any] = {"chat": message.chat.reveal()}
     # Not asdict, which copies everything that it finds: a message is encoded for every write.
-    for name in _NAMES[type(message)]:
-        if not _is_default(value := getattr(message, name)):
+    for name, default in _DEFAULTS[type(message)]:
+        if (value := getattr(message, name)) != default:
             body[name] = value
     if message.media is not None:
         body["media"] = {**asdict(message.media), "key": b64encode(message.media.key).decode("ascii")}
     return body
-
-
-def _is_default(value: object) -> bool:
-    return value is None or value is False or value in ("", ())
 
 
 def decode_inbound(id: str, body: Mapping[str, Any]) -> InboundMessage:
@@ -49,9 +55,9 @@ def _decoded(body: Mapping[str, Any]) -> dict[str, Any]:
     return decoded
 
 
-def encode_turn(turn: Turn, taken: Collection[str]) -> dict[str, Any]:
-    """*turn* as ``tecnobot.deliver`` takes it; outgoing messages with a key in *taken* are marked as being sent."""
-    return {
+def encode_turn(turn: Turn, taken: Collection[str], again_at: float | None = None) -> dict[str, Any]:
+    """*turn* as ``tecnobot.deliver`` takes it; see ``Inbox.commit``."""
+    encoded: dict[str, Any] = {
         "address": turn.chat.reveal(),
         "inbound": list(turn.inbound),
         "recorded": turn.outcome == "answered",
@@ -60,6 +66,26 @@ def encode_turn(turn: Turn, taken: Collection[str]) -> dict[str, Any]:
         "outgoing": [
             {"key": m.key, "state": "taken" if m.key in taken else "waiting", "body": encode(m)} for m in turn.outgoing
         ],
+    }
+    # Most turns have none of these.
+    if turn.position is not None and (us := due_us(turn.position.due_at)) is not None:
+        encoded["due_us"] = us
+    if turn.records:
+        encoded["records"] = [encode_record(record) for record in turn.records]
+    if turn.welcomed_at is not None:
+        encoded["welcomed_us"] = to_us(turn.welcomed_at)
+    if turn.outcome == "failed" and (us := due_us(again_at)) is not None:
+        encoded["again_us"] = us
+    return encoded
+
+
+def encode_record(record: FormRecord) -> dict[str, Any]:
+    """*record* in JSON types."""
+    return {
+        "form": record.form,
+        "answers": dict(record.values),
+        "consent": record.consent,
+        "submitted_us": to_us(record.submitted_at),
     }
 
 

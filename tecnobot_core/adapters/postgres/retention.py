@@ -32,7 +32,8 @@ WITH visited AS MATERIALIZED (
 SELECT (SELECT max(phone_number) FROM visited) AS last, (SELECT count(*) FROM deleted) AS n
 """
 
-# Chats that are being written to are not waited for: they are seen again at this moment.
+# Chats that are being written to are not waited for: they are seen again at this moment. One that was welcomed stays,
+# without a word of what was said: who comes back is not to be welcomed again.
 _PURGE_CHATS = """
 WITH gone AS (
     DELETE FROM tecnobot.chat WHERE id = ANY (ARRAY(
@@ -41,6 +42,8 @@ WITH gone AS (
           AND last_seen < now() - make_interval(secs => $4)
           AND NOT EXISTS (SELECT FROM tecnobot.chat_history WHERE chat_id = chat.id)
           AND NOT EXISTS (SELECT FROM tecnobot.conversation WHERE chat_id = chat.id)
+          AND NOT EXISTS (SELECT FROM tecnobot.form_record WHERE chat_id = chat.id)
+          AND welcomed_at IS NULL
         FOR UPDATE SKIP LOCKED
     )) RETURNING phone_number
 )
@@ -82,7 +85,8 @@ async def purge_delivery(database: Database, chatbot_id: str, older_than_s: floa
 class HistoryRetention:
     """Forgets what the chats of one chatbot said more than *keep_s* ago, and the chats of which nothing is left.
 
-    Pinned rows stay. So does the position in a flow, and with it the chat. *batch* rows at most are deleted by one
+    Pinned rows stay. So do the position in a flow, the records of forms and when the chat was welcomed, and with any of
+    them the chat; ``delete`` forgets them. *batch* rows at most are deleted by one
     transaction, which keeps nobody waiting.
     """
 

@@ -51,6 +51,28 @@ def canonical(address: ChatId) -> ChatId:
 
 
 @_remembered
+def wire_forms(address: ChatId) -> tuple[ChatId, ...]:
+    """Every way in which the canonical *address* is written: of a phone also its older forms, and WhatsApp's names."""
+    if not address.startswith("+"):
+        return (address,)
+    digits = address.reveal()[1:]
+    numbers = [digits, *(number for number in _older(digits) if canonical(ChatId(number)) == address)]
+    return tuple(ChatId(form) for number in numbers for form in (f"+{number}", f"{number}@s.whatsapp.net"))
+
+
+def _older(digits: str) -> tuple[str, ...]:
+    """How a number was written before its country's rules changed, if it is of such a country."""
+    match digits[:2]:
+        case "52":
+            return (f"521{digits[2:]}",)
+        case "54":
+            return (f"54{digits[3:]}",)
+        case "55":
+            return (digits[:4] + digits[5:],)
+    return ()
+
+
+@_remembered
 def spelling(address: ChatId) -> ChatId:
     """*address* without what does not change who is dialled: of a phone "+" and the digits that are written."""
     if match := _PHONE.fullmatch(address):

@@ -86,6 +86,8 @@ _PHRASES: Mapping[_Mood, str] = {
     "polite": "por favor/porfa/porfavor/gracias/muchas gracias/senor/senora/senorita/amigo/amiga/quiero/please/thanks/"
     "thank you/obrigado/obrigada/hoy/por ahora/por el momento",
 }
+YES_PHRASES = tuple(_PHRASES["yes"].split("/"))
+NO_PHRASES = tuple(_PHRASES["no"].split("/"))
 _MOODS = {phrase: mood for mood, phrases in _PHRASES.items() for phrase in phrases.split("/")}
 _STRESS_ALONE = frozenset({"claro", "por supuesto", "desde luego", "obvio", "seguro"})
 _LONGEST_PHRASE = 3

@@ -3,7 +3,7 @@
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 
-from ..folding import fold_letters, fold_words
+from ..folding import fold_letters, fold_words, without_punctuation
 from ..model import Flow, FlowMatch
 from ..suggestions import Suggestions, Vocabulary
 from .keywords import Keywords, alike_but_for_symbols, rank
@@ -109,8 +109,11 @@ class _Triggers:
         )
 
     def _whole(self, text: str, words: list[str]) -> FlowMatch | None:
-        written = self._alike.get(fold_letters(text)) if self._alike else None
-        return written or self._exact.match(" ".join(words))
+        if self._alike:
+            letters = fold_letters(text)
+            if written := self._alike.get(letters) or self._alike.get(without_punctuation(letters)):
+                return written
+        return self._exact.match(" ".join(words))
 
 
 def _by_event(flows: Iterable[Flow]) -> dict[str, FlowMatch]:

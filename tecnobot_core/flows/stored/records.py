@@ -6,14 +6,28 @@ from functools import cache, cached_property
 from types import UnionType
 from typing import Any, Literal, TypedDict, Union, get_args, get_origin, get_type_hints
 
+from .. import steps
 from ..problems import Place, Problems, found
-from ..steps import AnyStep, Ask, Call, Do, End, Finish, Goto, Handoff, Jump, Menu, Send, When
-from .values import INTEGER, NUMBER, OBJECT, TEXT, TEXT_OR_NUMBER, Form, ListOf, Nullable, Value
+from ..steps import AnyStep, Ask, Call, Do, End, Finish, FormField, Goto, Handoff, Jump, Menu, Send, When
+from .values import (
+    BOOLEAN,
+    INTEGER,
+    NUMBER,
+    OBJECT,
+    TEXT,
+    TEXT_OR_BOOLEAN,
+    TEXT_OR_NUMBER,
+    Form,
+    ListOf,
+    Nullable,
+    Value,
+)
 
 KINDS: Mapping[type, tuple[str, str]] = {
     Send: ("say", "text"),
     Ask: ("ask", "text"),
     Menu: ("menu", "text"),
+    steps.Form: ("form", "name"),
     Do: ("do", "function"),
     When: ("when", "condition"),
     Jump: ("goto", "flow"),
@@ -22,6 +36,7 @@ KINDS: Mapping[type, tuple[str, str]] = {
     Finish: ("end", "text"),
     Goto: ("goto", "flow"),
     End: ("end", "text"),
+    FormField: ("ask", ""),
 }
 """The key that names each kind in the stored form, and the attribute that is its value."""
 
@@ -36,7 +51,7 @@ class Limits(TypedDict, total=False):
 
 
 # These attributes have no object of their own: their fields stand beside the others.
-_INLINED: Mapping[tuple[type, str], type] = {(Ask, "limits"): Limits, (Jump, "to"): Goto}
+_INLINED: Mapping[tuple[type, str], type] = {(Ask, "limits"): Limits, (Jump, "to"): Goto, (FormField, "ask"): Ask}
 
 
 @dataclass(frozen=True)
@@ -64,7 +79,8 @@ class Record:
 
     @property
     def wanted(self) -> str:
-        return f"a {self.kind.__name__.lower()} object"
+        name = self.kind.__name__
+        return f"a {(name.removeprefix('Form') or name).lower()} object"
 
     @property
     def lead(self) -> str:
@@ -164,7 +180,9 @@ _PLAIN: Mapping[object, Form] = {
     str: TEXT,
     int: INTEGER,
     float: NUMBER,
+    bool: BOOLEAN,
     float | str: TEXT_OR_NUMBER,
+    bool | str: TEXT_OR_BOOLEAN,
     Mapping[str, object]: OBJECT,
     AnyStep: StepForm(get_args(AnyStep), "step"),
     Goto | End: OneOf((Goto, End), "destination"),
@@ -194,7 +212,7 @@ def _fields(kind: type, above: tuple[str, ...] = ()) -> Iterator[Field]:
     defaults = {item.name: _default(item) for item in fields(kind)} if kind is not Limits else {}
     for attribute, hint in hints.items():
         if inlined := _INLINED.get((kind, attribute)):
-            yield from _fields(inlined, (attribute,))
+            yield from _fields(inlined, (*above, attribute))
             continue
         lead, of_lead = KINDS.get(kind, ("", ""))
         name, form, default = attribute, form_of(hint), defaults.get(attribute)

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date
+from math import isfinite
 from typing import Any, Protocol
 
 from ..problems import MAX_NESTING, Place, Problems, found
@@ -99,7 +100,7 @@ class AnyObject:
 
 def _read_json(value: object, place: Place, problems: Problems, depth: int = 0) -> object:
     """A copy of *value*, so that the flow does not change with the document."""
-    if value is None or isinstance(value, str | int | float):
+    if value is None or isinstance(value, str | int) or (isinstance(value, float) and isfinite(value)):
         return value
     if depth > MAX_NESTING:
         problems.add(place, f"is nested more than {MAX_NESTING} levels deep")
@@ -129,6 +130,10 @@ def _is_text(value: object) -> bool:
     return isinstance(value, str)
 
 
+def _is_truth(value: object) -> bool:
+    return isinstance(value, bool)
+
+
 def _is_whole(value: object) -> bool:
     return _is_number(value) and (isinstance(value, int) or (isinstance(value, float) and value.is_integer()))
 
@@ -138,3 +143,7 @@ TEXT = Value(("string",), "a text", _is_text)
 NUMBER = Value(("number",), "a number", _is_number)
 INTEGER = Value(("integer",), "a whole number", _is_whole)
 TEXT_OR_NUMBER = Value(("string", "number"), "a number or a text", lambda value: _is_text(value) or _is_number(value))
+BOOLEAN = Value(("boolean",), "true or false", _is_truth)
+TEXT_OR_BOOLEAN = Value(
+    ("string", "boolean"), "true, false or a text", lambda value: _is_text(value) or _is_truth(value)
+)

@@ -36,6 +36,9 @@ CREATE TABLE tecnobot.inbox (
 );
 
 CREATE UNIQUE INDEX inbox_order ON tecnobot.inbox (chatbot_id, seq);
+-- Chats whose conversation was due, and is not seen to yet.
+CREATE INDEX inbox_due ON tecnobot.inbox (chatbot_id, (body ->> 'chat'))
+    WHERE body ->> 'kind' = 'signal' AND body ->> 'text' = 'due';
 
 -- How many messages a chatbot has accepted. Whoever counts holds the row until the end of its transaction, so numbers
 -- come without a gap, and whoever sees one sees all before it: a missing number tells the owner that somebody else
@@ -92,45 +95,28 @@ $$;
 -- Everything that one batch writes, in one round trip and one transaction. Repeating a call changes nothing and gives
 -- the same answer. Raises TB001 when held_epoch is not the newest and there is more to write than accepted messages.
 CREATE FUNCTION tecnobot.deliver(
-    wanted_chatbot text, held_epoch bigint, accepted jsonb, grouped jsonb, turns jsonb, posted jsonb, moved jsonb
+    wanted_chatbot text, held_epoch bigint, accepted jsonb, claimed jsonb, grouped jsonb, turns jsonb, posted jsonb,
+    moved jsonb
 ) RETURNS TABLE (kind text, nonce text, id bigint, key text) LANGUAGE plpgsql AS $$
 #variable_conflict use_column
 BEGIN
     IF jsonb_array_length(accepted) > 0 THEN
-        WITH incoming AS (
-            SELECT DISTINCT ON (item ->> 'id') item ->> 'id' AS message_id, item -> 'body' AS body,
-                   item ->> 'nonce' AS nonce, number
-            FROM jsonb_array_elements(accepted) WITH ORDINALITY AS given (item, number)
-            ORDER BY item ->> 'id', number
-        ), new_key AS (
-            -- In one order by everybody, so that two batches cannot wait for each other.
-            INSERT INTO tecnobot.inbox_key (chatbot_id, message_id)
-            SELECT wanted_chatbot, message_id FROM incoming ORDER BY message_id
-            ON CONFLICT DO NOTHING RETURNING message_id
-        ), counted AS (
-            INSERT INTO tecnobot.inbox_end (chatbot_id, seq)
-            SELECT wanted_chatbot, count(*) FROM new_key HAVING count(*) > 0
-            ON CONFLICT (chatbot_id) DO UPDATE SET seq = inbox_end.seq + excluded.seq RETURNING seq
-        )
-        INSERT INTO tecnobot.inbox (chatbot_id, message_id, seq, body, nonce)
-        SELECT wanted_chatbot, message_id, seq - count(*) OVER () + row_number() OVER (ORDER BY number), body, nonce
-        FROM incoming JOIN new_key USING (message_id), counted;
-
-        RETURN QUERY
-            SELECT 'accepted', inbox.nonce, inbox.seq, inbox.message_id
-            FROM jsonb_array_elements(accepted) AS item
-            JOIN tecnobot.inbox ON inbox.chatbot_id = wanted_chatbot AND inbox.message_id = item ->> 'id'
-                AND inbox.nonce = item ->> 'nonce'
-            ORDER BY inbox.seq;
+        PERFORM tecnobot.journal(wanted_chatbot, accepted);
+        RETURN QUERY SELECT 'accepted', * FROM tecnobot.journaled(wanted_chatbot, accepted);
     END IF;
 
-    IF jsonb_array_length(grouped) + jsonb_array_length(turns) + jsonb_array_length(posted)
-            + jsonb_array_length(moved) = 0 THEN
+    IF jsonb_array_length(claimed) + jsonb_array_length(grouped) + jsonb_array_length(turns)
+            + jsonb_array_length(posted) + jsonb_array_length(moved) = 0 THEN
         RETURN;
     END IF;
     PERFORM pg_advisory_xact_lock_shared(tecnobot.lease_lock(wanted_chatbot));
     IF NOT EXISTS (SELECT FROM tecnobot.lease WHERE chatbot_id = wanted_chatbot AND epoch = held_epoch) THEN
         RAISE EXCEPTION 'another process owns chatbot %', wanted_chatbot USING ERRCODE = 'TB001';
+    END IF;
+
+    IF jsonb_array_length(claimed) > 0 THEN
+        PERFORM tecnobot.claim_due(wanted_chatbot, claimed);
+        RETURN QUERY SELECT 'claimed', * FROM tecnobot.journaled(wanted_chatbot, claimed);
     END IF;
 
     IF jsonb_array_length(grouped) > 0 THEN
@@ -178,9 +164,83 @@ BEGIN
 END
 $$;
 
+-- Keep the messages that are new, and number them.
+CREATE FUNCTION tecnobot.journal(wanted_chatbot text, messages jsonb) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    WITH incoming AS (
+        SELECT DISTINCT ON (item ->> 'id') item ->> 'id' AS message_id, item -> 'body' AS body,
+               item ->> 'nonce' AS nonce, number
+        FROM jsonb_array_elements(messages) WITH ORDINALITY AS given (item, number)
+        ORDER BY item ->> 'id', number
+    ), new_key AS (
+        -- In one order by everybody, so that two batches cannot wait for each other.
+        INSERT INTO tecnobot.inbox_key (chatbot_id, message_id)
+        SELECT wanted_chatbot, message_id FROM incoming ORDER BY message_id
+        ON CONFLICT DO NOTHING RETURNING message_id
+    ), counted AS (
+        INSERT INTO tecnobot.inbox_end (chatbot_id, seq)
+        SELECT wanted_chatbot, count(*) FROM new_key HAVING count(*) > 0
+        ON CONFLICT (chatbot_id) DO UPDATE SET seq = inbox_end.seq + excluded.seq RETURNING seq
+    )
+    INSERT INTO tecnobot.inbox (chatbot_id, message_id, seq, body, nonce)
+    SELECT wanted_chatbot, message_id, seq - count(*) OVER () + row_number() OVER (ORDER BY number), body, nonce
+    FROM incoming JOIN new_key USING (message_id), counted;
+END
+$$;
+
+-- Which of the messages this call has journaled, the first time that it was made or now.
+CREATE FUNCTION tecnobot.journaled(wanted_chatbot text, messages jsonb)
+RETURNS TABLE (nonce text, seq bigint, message_id text) LANGUAGE sql STABLE AS $$
+    SELECT inbox.nonce, inbox.seq, inbox.message_id
+    FROM jsonb_array_elements(messages) AS item
+    JOIN tecnobot.inbox ON inbox.chatbot_id = wanted_chatbot AND inbox.message_id = item ->> 'id'
+        AND inbox.nonce = item ->> 'nonce'
+    ORDER BY inbox.seq
+$$;
+
+-- Journal a signal for each conversation that is due as it was when it was looked for. Its turn sees to the rest.
+CREATE FUNCTION tecnobot.claim_due(wanted_chatbot text, claimed jsonb) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+    signals jsonb;
+BEGIN
+    WITH taken AS (
+        UPDATE tecnobot.conversation SET due_at = NULL
+        FROM jsonb_array_elements(claimed) WITH ORDINALITY AS given (item, number)
+        WHERE chatbot_id = wanted_chatbot AND chat_id = (item ->> 'chat_id')::bigint
+            AND due_at = tecnobot.at_us((item ->> 'due_us')::bigint)
+        RETURNING item, number
+    )
+    SELECT jsonb_agg(item ORDER BY number) INTO signals FROM taken;
+    IF signals IS NOT NULL THEN
+        PERFORM tecnobot.journal(wanted_chatbot, signals);
+    END IF;
+END
+$$;
+
+-- A signal that failed is given again later, unless the conversation has a due time of its own by now.
+CREATE FUNCTION tecnobot.postpone(wanted_chatbot text, turns jsonb) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    UPDATE tecnobot.conversation SET due_at = tecnobot.at_us(failed.again_us)
+    FROM (
+        SELECT tecnobot.person(wanted_chatbot, item ->> 'address') AS address, (item ->> 'again_us')::bigint AS again_us
+        FROM jsonb_array_elements(turns) AS item
+        WHERE item ? 'again_us' AND EXISTS (
+            SELECT FROM tecnobot.inbox JOIN jsonb_array_elements_text(item -> 'inbound') AS inbound (id)
+                ON inbox.chatbot_id = wanted_chatbot AND inbox.message_id = inbound.id
+        )
+    ) AS failed
+    JOIN tecnobot.chat ON chat.chatbot_id = wanted_chatbot AND chat.phone_number = failed.address
+    WHERE conversation.chat_id = chat.id AND conversation.due_at IS NULL;
+END
+$$;
+
 -- A turn whose messages are done already was stored before; all of it was, so none of it is again.
 CREATE FUNCTION tecnobot.finish_turns(wanted_chatbot text, turns jsonb) RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
+    IF turns @? '$[*].again_us' THEN
+        PERFORM tecnobot.postpone(wanted_chatbot, turns);
+    END IF;
+
     WITH given AS (
         SELECT item, number FROM jsonb_array_elements(turns) WITH ORDINALITY AS given (item, number)
     ), done AS (
@@ -194,9 +254,11 @@ BEGIN
     ), recorded AS (
         SELECT * FROM turn WHERE (item ->> 'recorded')::boolean
     ), written AS (
-        INSERT INTO tecnobot.chat AS chat (chatbot_id, phone_number)
-        SELECT DISTINCT wanted_chatbot, address FROM recorded ORDER BY address
-        ON CONFLICT (chatbot_id, phone_number) DO UPDATE SET last_seen = now()
+        INSERT INTO tecnobot.chat AS chat (chatbot_id, phone_number, welcomed_at)
+        SELECT wanted_chatbot, address, max(tecnobot.at_us((item ->> 'welcomed_us')::bigint))
+        FROM recorded GROUP BY address ORDER BY address
+        ON CONFLICT (chatbot_id, phone_number) DO UPDATE SET
+            last_seen = now(), welcomed_at = greatest(chat.welcomed_at, excluded.welcomed_at)
         RETURNING id AS chat_id, phone_number AS address
     ), appended AS (
         INSERT INTO tecnobot.chat_history (chat_id, role, content, tool_calls, tool_call_id, pinned)
@@ -205,16 +267,24 @@ BEGIN
         FROM recorded JOIN written USING (address),
              jsonb_array_elements(item -> 'history') WITH ORDINALITY AS row (said, place)
         ORDER BY number, place
+    ), entered AS (
+        INSERT INTO tecnobot.form_record (chatbot_id, form, chat_id, answers, consent, submitted_at)
+        SELECT wanted_chatbot, record ->> 'form', chat_id, record -> 'answers', record ->> 'consent',
+               tecnobot.at_us((record ->> 'submitted_us')::bigint)
+        FROM recorded JOIN written USING (address),
+             jsonb_array_elements(item -> 'records') WITH ORDINALITY AS row (record, place)
+        ORDER BY number, place
     ), standing AS (
-        SELECT DISTINCT ON (chat_id) chat_id, item -> 'position' AS position
+        SELECT DISTINCT ON (chat_id) chat_id, item -> 'position' AS position,
+               tecnobot.at_us((item ->> 'due_us')::bigint) AS due_at
         FROM recorded JOIN written USING (address) ORDER BY chat_id, number DESC
     ), ended AS (
         DELETE FROM tecnobot.conversation USING standing
         WHERE conversation.chat_id = standing.chat_id AND jsonb_typeof(standing.position) = 'null'
     ), moved AS (
-        INSERT INTO tecnobot.conversation (chat_id, position)
-        SELECT chat_id, position FROM standing WHERE jsonb_typeof(position) = 'object'
-        ON CONFLICT (chat_id) DO UPDATE SET position = excluded.position
+        INSERT INTO tecnobot.conversation (chat_id, chatbot_id, position, due_at)
+        SELECT chat_id, wanted_chatbot, position, due_at FROM standing WHERE jsonb_typeof(position) = 'object'
+        ON CONFLICT (chat_id) DO UPDATE SET position = excluded.position, due_at = excluded.due_at
     )
     INSERT INTO tecnobot.outbox (chatbot_id, key, body, state, nonce)
     SELECT wanted_chatbot, message ->> 'key', message -> 'body', message ->> 'state', item ->> 'nonce'
@@ -224,4 +294,5 @@ BEGIN
 END
 $$;
 
-REVOKE ALL ON FUNCTION tecnobot.lease_lock, tecnobot.take_lease, tecnobot.deliver, tecnobot.finish_turns FROM PUBLIC;
+REVOKE ALL ON FUNCTION tecnobot.lease_lock, tecnobot.take_lease, tecnobot.deliver, tecnobot.journal, tecnobot.journaled,
+    tecnobot.claim_due, tecnobot.postpone, tecnobot.finish_turns FROM PUBLIC;

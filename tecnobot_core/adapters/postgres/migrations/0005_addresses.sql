@@ -75,19 +75,21 @@ DECLARE
     target bigint;
 BEGIN
     FOR source IN
-        SELECT chat.id, chat.first_seen, chat.last_seen, known.phone_number AS person
+        SELECT chat.id, chat.first_seen, chat.last_seen, chat.welcomed_at, known.phone_number AS person
         FROM tecnobot.chat_alias AS known
         JOIN tecnobot.chat ON chat.chatbot_id = wanted_chatbot AND chat.phone_number = known.alias
         WHERE known.chatbot_id = wanted_chatbot AND known.alias = ANY (aliases) AND known.alias <> known.phone_number
         ORDER BY known.alias
     LOOP
-        INSERT INTO tecnobot.chat AS chat (chatbot_id, phone_number, first_seen, last_seen)
-        VALUES (wanted_chatbot, source.person, source.first_seen, source.last_seen)
+        INSERT INTO tecnobot.chat AS chat (chatbot_id, phone_number, first_seen, last_seen, welcomed_at)
+        VALUES (wanted_chatbot, source.person, source.first_seen, source.last_seen, source.welcomed_at)
         ON CONFLICT (chatbot_id, phone_number) DO UPDATE SET
             first_seen = least(chat.first_seen, excluded.first_seen),
-            last_seen = greatest(chat.last_seen, excluded.last_seen)
+            last_seen = greatest(chat.last_seen, excluded.last_seen),
+            welcomed_at = greatest(chat.welcomed_at, excluded.welcomed_at)
         RETURNING id INTO target;
         UPDATE tecnobot.chat_history SET chat_id = target WHERE chat_id = source.id;
+        UPDATE tecnobot.form_record SET chat_id = target WHERE chat_id = source.id;
         UPDATE tecnobot.conversation SET chat_id = target WHERE chat_id = source.id
             AND NOT EXISTS (SELECT FROM tecnobot.conversation WHERE chat_id = target);
         DELETE FROM tecnobot.chat WHERE id = source.id;

@@ -1,12 +1,10 @@
-"""The ``tecnobot`` command."""
+"""``tecnobot settings``."""
 
 import argparse
-import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
-from . import __version__
-from .config import Settings, Variable
-from .errors import ConfigurationError
+from ..config import Settings, Variable
+from .output import say
 
 _PAGE = """\
 # Settings
@@ -27,27 +25,10 @@ containers mount secrets. Secrets are never printed.
 """
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line *argv*, by default that of the process; return the exit status."""
-    arguments = _parser().parse_args(argv)
-    try:
-        text = arguments.text(arguments)
-    except ConfigurationError as error:
-        print(*error.problems, sep="\n", file=sys.stderr)
-        return 2
-    print(text)
+def show(arguments: argparse.Namespace) -> int:
+    """Print every variable; with --markdown the page of the documentation."""
+    say(_page() if arguments.markdown else _values())
     return 0
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="tecnobot", description="What surrounds a bot built on tecnobot_core.")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    settings = commands.add_parser("settings", help="every variable, its value, default and meaning")
-    settings.add_argument("--markdown", action="store_true", help="the page of the documentation, without values")
-    settings.set_defaults(text=lambda arguments: _page() if arguments.markdown else _values())
-    version = commands.add_parser("version", help="the version of tecnobot_core")
-    version.set_defaults(text=lambda arguments: f"tecnobot_core {__version__}")
-    return parser
 
 
 def _values() -> str:

@@ -1,8 +1,6 @@
 """Finding the flow of a message, by number of flows and kind of keyword, beside the loop over all keywords."""
 
-import argparse
 import random
-import sys
 import time
 import tracemalloc
 from collections.abc import Callable, Sequence
@@ -14,7 +12,6 @@ from tecnobot_core.flows import Flow, MatchIndex
 from tecnobot_core.flows.model import TriggerKind
 from tecnobot_core.flows.suggestions import Suggestions
 
-REQUIRES: list[str] = ["google-re2"]
 SIZES = (20, 5_000, 50_000)
 BOTS, FLOWS_OF_A_BOT = 1_000, 100
 MIB = 1 << 20
@@ -143,12 +140,8 @@ def _held(build: Callable[[], object]) -> tuple[float, int]:
     return took_ms, held
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Measure; see ``--help``."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--check", action="store_true", help="exit 1 and name each goal that is missed")
-    arguments = parser.parse_args(argv)
-
+def report_matching(report: Report) -> None:
+    """Time, truth and memory of the index."""
     corpora = {size: make_corpus(size) for size in SIZES}
     indexes = {size: MatchIndex(corpus.flows) for size, corpus in corpora.items()}
     ours = us_a_message({s: index.find for s, index in indexes.items()}, {s: c.asking for s, c in corpora.items()})
@@ -156,8 +149,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         {size: naive_loop(corpus.flows) for size, corpus in corpora.items()},
         {size: corpus.asking[:LOOP_MESSAGES] for size, corpus in corpora.items()},
     )
-
-    report = Report("matching")
     for size in SIZES:
         report.add(f"{size:,} flows", ours[size], "µs a message")
         report.add(f"{size:,} flows, the loop", loops[size] / ours[size], "times ours")
@@ -171,7 +162,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     _report_spread(report, indexes, corpora)
     _report_kinds(report)
     _report_memory(report, corpora[SIZES[-1]].flows)
-    return report.finish(arguments.check)
 
 
 def _report_spread(report: Report, indexes: dict[int, MatchIndex], corpora: dict[int, Corpus]) -> None:
@@ -216,7 +206,3 @@ def _report_memory(report: Report, flows: Sequence[Flow]) -> None:
     bots = [flows[at : at + FLOWS_OF_A_BOT] for at in range(0, len(flows), FLOWS_OF_A_BOT)]
     held_mib = _held(lambda: [MatchIndex(bots[n % len(bots)]) for n in range(BOTS)])[1] / MIB
     report.add(f"{BOTS:,} chatbots of {FLOWS_OF_A_BOT} flows", held_mib, "MiB", "at most 20", held_mib <= 20)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

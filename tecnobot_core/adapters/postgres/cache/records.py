@@ -1,0 +1,87 @@
+"""Records as rows of ``tecnobot.cache``."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from ....cache.ports import Record
+
+# The statement's own time, and STABLE, so that an index may use it.
+NOW = "extract(epoch FROM statement_timestamp())::double precision"
+
+# Of one key by itself: half the time of looking for any of an array of one. Whoever asks looks whether it has expired,
+# for which the server would take longer.
+GET = "SELECT key, data, loaded_at, expires_at, tags FROM tecnobot.cache WHERE key = $1"
+GET_MANY = "SELECT key, data, loaded_at, expires_at, tags FROM tecnobot.cache WHERE key = ANY ($1::bytea[])"
+# Rows are always locked in the order of their keys, so that no two writers wait for each other.
+PUT = """
+INSERT INTO tecnobot.cache (key, data, loaded_at, expires_at, tags)
+SELECT key, data, loaded_at, expires_at, tags::bytea[]
+FROM unnest($1::bytea[], $2::bytea[], $3::double precision[], $4::double precision[], $5::text[])
+    AS given (key, data, loaded_at, expires_at, tags)
+ORDER BY key
+ON CONFLICT (key) DO UPDATE SET
+    data = excluded.data, loaded_at = excluded.loaded_at, expires_at = excluded.expires_at, tags = excluded.tags
+"""
+# Found again by key: where a put was waited for, the row is no longer where it was locked.
+DELETE = """
+WITH found AS MATERIALIZED (SELECT key FROM tecnobot.cache WHERE key = ANY ($1::bytea[]) ORDER BY key FOR UPDATE)
+DELETE FROM tecnobot.cache USING found WHERE cache.key = found.key
+"""
+ERASE = """
+WITH found AS MATERIALIZED (
+    SELECT key FROM tecnobot.cache WHERE tags @> ARRAY[$1::bytea] ORDER BY key FOR UPDATE
+), gone AS (
+    DELETE FROM tecnobot.cache USING found WHERE cache.key = found.key RETURNING true
+)
+SELECT count(*) AS n FROM gone
+"""
+# What somebody else is deleting already is left to him.
+PURGE = f"""
+WITH gone AS (
+    DELETE FROM tecnobot.cache WHERE ctid = ANY (ARRAY(
+        SELECT ctid FROM tecnobot.cache WHERE expires_at <= {NOW} ORDER BY expires_at LIMIT $1 FOR UPDATE SKIP LOCKED
+    )) RETURNING true
+)
+SELECT count(*) AS n FROM gone
+"""
+
+MAX_ROWS = 1000  # of one statement
+MAX_STATEMENT_BYTES = 16 * 1024 * 1024
+_BYTES = {bytes}
+
+
+def statements(records: Sequence[Record]) -> Iterator[tuple[list[Any], ...]]:
+    """The arguments of ``PUT`` for *records*, of which the last of each key counts; several where they are many."""
+    chunk: list[Record] = []
+    size_bytes = 0
+    for record in {record.key: record for record in records}.values():
+        if chunk and (len(chunk) == MAX_ROWS or size_bytes + len(record.data) > MAX_STATEMENT_BYTES):
+            yield _columns(chunk)
+            chunk, size_bytes = [], 0
+        chunk.append(record)
+        size_bytes += len(record.data)
+    if chunk:
+        yield _columns(chunk)
+
+
+def record_of(row: Any) -> Record | None:
+    """The record in *row*; None where somebody wrote what cannot be one."""
+    key, data, loaded_at, expires_at, tags = row
+    if loaded_at != loaded_at or expires_at != expires_at or {*map(type, tags)} - _BYTES:
+        return None
+    return Record(key, data, loaded_at, expires_at, tuple(tags))
+
+
+def _columns(records: Sequence[Record]) -> tuple[list[Any], ...]:
+    return (
+        [record.key for record in records],
+        [record.data for record in records],
+        [record.loaded_at for record in records],
+        [record.expires_at for record in records],
+        [_array(record.tags) for record in records],
+    )
+
+
+def _array(tags: Sequence[bytes]) -> str:
+    """As text: an array of arrays must have the same number of items in each."""
+    return "{" + ",".join([f'"\\\\x{tag.hex()}"' for tag in tags]) + "}"

@@ -1,0 +1,239 @@
+"""The parts behind HybridCache, wired."""
+
+import asyncio
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from ..errors import ConfigurationError, LifecycleError, StoreError
+from ..tasks import Tasks
+from .envelope import Envelope
+from .flights import Flights
+from .guarded import GuardedTier
+from .invalidating import Invalidations
+from .loading import Loading
+from .marks import KnownMarks
+from .memory import MemoryTier
+from .policies import CachePolicy
+from .ports import Leases, Marks, Tier
+from .scopes import KeySpace, scope_prefix
+from .sharing import SharedLoads
+from .statistics import CacheStatistics, PolicyStatistics
+from .stored import StoredEntries
+
+if TYPE_CHECKING:
+    from ..events import EventBus
+
+SLICE_KEYS = 2000  # looked at before the loop may do something else
+MARKS_WAIT_S = 2.0  # a database that is down must not hold up the start
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """A policy, ready for use."""
+
+    name: str
+    policy: CachePolicy
+    prefix: str  # of its memory keys
+    is_face: bool  # without a scope its keys are those of aiocache's face
+    is_per_user: bool
+    counts: PolicyStatistics = field(default_factory=PolicyStatistics)
+
+
+class Engine:
+    """Memory, marks, flights and the store of one cache, and what opens and closes them."""
+
+    def __init__(
+        self,
+        memory: MemoryTier,
+        policies: Mapping[str, CachePolicy],
+        secret: bytes,
+        *,
+        namespace: str | None,
+        store: Tier | None,
+        marks: Marks | None,
+        leases: Leases | None,
+        lease_s: float,
+        events: "EventBus | None",
+        clock: Callable[[], float],
+        uniform: Callable[[], float],
+    ) -> None:
+        self._events = events
+        self.space = KeySpace(secret, namespace)
+        self.rules = {
+            name: Rules(name, policy, self.space.policy_prefix(name), name == "default", policy.scope == "user")
+            for name, policy in policies.items()
+        }
+        self.memory = memory
+        self.clock = clock
+        self.guarded = (
+            None if store is None else GuardedTier(store, marks=marks, leases=leases, changed=self._store_changed)
+        )
+        self._everything = self.space.digest("everything")
+        self._broken_since: float | None = None
+        self._tasks = self._new_tasks()
+        self._resources: AsyncExitStack | None = None
+        self.marks = KnownMarks(clock if self.guarded is None else self.guarded.now)
+        self.flights = Flights(self._tasks)
+        self.invalidations = Invalidations(
+            self.marks, None if self.guarded is None else self.guarded.marks, self._everything
+        )
+        self.stored: StoredEntries | None = None
+        self._shared: SharedLoads | None = None
+        if self.guarded is not None:
+            self.stored = StoredEntries(self.guarded, Envelope(secret), self.marks, clock)
+            if self.guarded.leases is not None:
+                self._shared = SharedLoads(self.guarded.leases, self.guarded, self._tasks, lease_s=lease_s, clock=clock)
+        self.loading = Loading(
+            memory, self.marks, self.flights, clock=clock, uniform=uniform, stored=self.stored, shared=self._shared
+        )
+        self.statistics = CacheStatistics(
+            dict(self._readings()), {name: rules.counts for name, rules in self.rules.items()}
+        )
+
+    async def open(self) -> None:
+        """Open the store, hear what other processes invalidate, and let loads go on for nobody."""
+        if self._resources is not None:
+            raise LifecycleError("this cache is open already; open it once and share it")
+        async with AsyncExitStack() as opening:
+            if self.guarded is not None:
+                await opening.enter_async_context(self.guarded)
+            await opening.enter_async_context(self._tasks)
+            if self.guarded is not None and self.guarded.marks is not None:
+                await self._hear_marks()
+            self._resources = opening.pop_all()
+        self.loading.in_background = True
+
+    async def aclose(self) -> None:
+        """End what loads, write what waits to be written. May be called twice."""
+        self.loading.in_background = False
+        resources, self._resources = self._resources, None
+        if resources is None:
+            return
+        try:
+            await resources.aclose()
+        finally:
+            self._tasks = self.flights.tasks = self._new_tasks()
+            if self._shared is not None:
+                self._shared.tasks = self._tasks
+
+    def check_usable(self) -> None:
+        """LifecycleError when there is a store that is not open."""
+        if self.guarded is not None and self._resources is None:
+            raise LifecycleError("this cache has a store, so it is used while it is open: async with cache: ...")
+
+    def rules_of(self, policy: str) -> Rules:
+        """The rules of *policy*; ConfigurationError with all names where there is none."""
+        if (rules := self.rules.get(policy)) is None:
+            raise ConfigurationError(f"there is no cache policy {policy!r}; there are: {', '.join(self.rules)}")
+        return rules
+
+    def digest(self, full_key: str, key: str, rules: Rules, scope: str | None) -> bytes:
+        """The digest of a key: that of the face, or that of a policy and scope."""
+        if rules.is_face and scope is None:
+            return self.space.digest("face", full_key)
+        return self.space.digest("key", rules.name, *(() if scope is None else (scope,)), key)
+
+    def tags(self, digest: bytes, rules: Rules, scope: str | None, tags: Sequence[str]) -> tuple[bytes, ...]:
+        """All that can invalidate an entry."""
+        scopes = () if scope is None else (self.space.scope_tag(scope),)
+        return (digest, self.space.namespace_tag(rules.name), *scopes, *(self.space.tag(tag) for tag in tags))
+
+    async def forget(self, keys: Sequence[str], digests: Sequence[bytes]) -> None:
+        """Remove single keys, here, in the store, and in the memory of other processes."""
+        self.check_usable()
+        for key in keys:
+            self.flights.forget(key)
+            self.memory.delete(key)
+        await self.invalidations.mark(digests)
+        if self.stored is not None:
+            await self.stored.remove(digests)
+
+    async def invalidate_everything(self) -> None:
+        """Nothing that was loaded until now counts."""
+        await self._mark((self._everything,))
+
+    async def invalidate(
+        self, *, tag: str | None = None, namespace: str | None = None, scope: str | None = None
+    ) -> None:
+        """Mark the one that is given."""
+        if tag is not None:
+            await self._mark((self.space.tag(tag),))
+        if namespace is not None:
+            await self._mark((self.space.namespace_tag(namespace),))
+        if scope is not None:
+            await self._mark((self.space.scope_tag(scope),))
+
+    async def erase(self, user: str) -> int:
+        """Remove what belongs to the scope *user*; return how many entries that were."""
+        self.check_usable()
+        prefixes = tuple(scope_prefix(rules.prefix, user) for rules in self.rules.values())
+        self.flights.forget_where(lambda key: key.startswith(prefixes))
+        tag = self.space.scope_tag(user)
+        # First the mark: then nobody writes again what is erased.
+        await self.invalidations.mark((tag,))
+        erased_here = 0
+        for number, key in enumerate(self.memory):
+            if key.startswith(prefixes):
+                erased_here += self.memory.delete(key)
+            if number % SLICE_KEYS == 0:
+                await asyncio.sleep(0)
+        if self.guarded is None:
+            return erased_here
+        # The store has what memory has, and more: counting both would count twice.
+        return max(erased_here, await self.guarded.erase(tag))
+
+    def _new_tasks(self) -> Tasks:
+        return Tasks("cache", on_failure=None if self._events is None else self._events.task_failed)
+
+    async def _mark(self, tags: Sequence[bytes]) -> None:
+        self.check_usable()
+        await self.invalidations.mark(tags)
+        if self.guarded is not None and self.guarded.marks is None:
+            raise StoreError(
+                "this store keeps no marks, so only this process knows what was invalidated, and until it ends; "
+                "give marks=, or invalidate by key",
+                retryable=False,
+            )
+
+    async def _hear_marks(self) -> None:
+        assert self.stored is not None
+        self.stored.trusted = False
+        self._tasks.start(self._trust(), "marks_known")
+        self._tasks.start(self.invalidations.follow(), "marks")
+        self._tasks.start(self.invalidations.retell(), "marks_untold")
+        try:
+            async with asyncio.timeout(MARKS_WAIT_S):
+                await self.invalidations.heard_once.wait()
+                self.stored.trusted = True
+        except TimeoutError:
+            return  # until they are known, what the store has is not read
+
+    async def _trust(self) -> None:
+        assert self.stored is not None
+        await self.invalidations.heard_once.wait()
+        self.stored.trusted = True
+
+    def _store_changed(self, is_broken: bool, reason: str) -> None:
+        broken_since, self._broken_since = self._broken_since, self.clock()
+        if self._events is None:
+            return
+        from ..events import CacheTierFailed, CacheTierRecovered  # noqa: PLC0415  1.5 MB that a bare cache does not need
+
+        outage_s = 0.0 if broken_since is None else self._broken_since - broken_since
+        self._events.publish(CacheTierFailed(reason) if is_broken else CacheTierRecovered(outage_s))
+
+    def _readings(self) -> Iterator[tuple[str, Callable[[], float]]]:
+        yield "entries", lambda: len(self.memory)
+        yield "used_bytes", lambda: self.memory.used_bytes
+        yield "max_bytes", lambda: self.memory.max_bytes
+        yield "evictions", lambda: self.memory.evictions
+        yield "loading", lambda: len(self.flights)
+        yield "marks", lambda: len(self.marks)
+        yield "marks_untold", lambda: self.invalidations.untold
+        if (guarded := self.guarded) is not None:
+            yield "store_is_broken", lambda: float(guarded.is_broken)
+            yield "store_pending", lambda: guarded.pending
+            for name in guarded.statistics.__slots__:
+                yield f"store_{name}", lambda name=name: getattr(guarded.statistics, name)  # type: ignore[misc]

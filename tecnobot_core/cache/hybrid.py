@@ -1,0 +1,224 @@
+"""HybridCache: remembers answers in memory and in a store, asks once, forgets in time, gives memory back."""
+
+import os
+import random
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar
+
+from ..errors import ConfigurationError
+from .decorating import remembering
+from .engine import Engine, Rules
+from .envelope import Entry
+from .explaining import Explanation, explain
+from .facing import EngineFace
+from .loading import Load, Uncached
+from .memory import MISSING, MemoryTier
+from .policies import DEFAULT_POLICIES, CachePolicy
+from .ports import Leases, Marks, Tier
+from .scopes import scoped_key
+from .statistics import CacheStatistics
+
+if TYPE_CHECKING:
+    from ..events import EventBus
+
+MIB = 1024 * 1024
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class HybridCache(EngineFace):
+    """An aiocache backend with a byte budget, and with policies, single-flight, invalidation and a store behind it.
+
+    Without *store* it works at once; then no load goes on for nobody, so stale values are loaded again by a caller.
+    Opened with ``async with`` loads may, and a store is used: any Tier, which may also be the Marks and Leases that
+    several processes share. Those who share need the same *secret*, 16 to 64 bytes, and the same *namespace*.
+    A value of ``set`` has the policy "default" in the store; what JSON cannot hold stays in memory.
+    """
+
+    NAME = "hybrid"
+
+    def __init__(
+        self,
+        max_bytes: int = 32 * MIB,
+        store: Tier | None = None,
+        *,
+        marks: Marks | None = None,
+        leases: Leases | None = None,
+        policies: Mapping[str, CachePolicy] = DEFAULT_POLICIES,
+        secret: bytes | None = None,
+        lease_s: float = 5.0,
+        events: "EventBus | None" = None,
+        clock: Callable[[], float] = time.monotonic,
+        uniform: Callable[[], float] = random.random,
+        **aiocache_kwargs: Any,
+    ) -> None:
+        if store is not None and secret is None:
+            raise ConfigurationError(
+                "a cache with a store needs secret=, 16 to 64 bytes, the same in every process and after a restart"
+            )
+        super().__init__(MemoryTier(max_bytes, clock=clock), **aiocache_kwargs)
+        self._engine = Engine(
+            self._memory,
+            policies if "default" in policies else {**policies, "default": DEFAULT_POLICIES["default"]},
+            secret or os.urandom(32),
+            namespace=self.namespace,
+            store=store,
+            marks=marks,
+            leases=leases,
+            lease_s=lease_s,
+            events=events,
+            clock=clock,
+            uniform=uniform,
+        )
+        self._rules: Mapping[str, Rules] = self._engine.rules
+        self._face_rules = self._rules["default"]
+        self._marks = self._engine.marks
+        self._has_store = self._holds_more = store is not None
+
+    async def __aenter__(self) -> Self:
+        await self._engine.open()
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """End what loads, and write what waits to be written."""
+        await self._engine.aclose()
+        await self.close()
+
+    async def get_or_load(
+        self,
+        key: str,
+        loader: Callable[[], Awaitable[T | Uncached[T]]],
+        *,
+        policy: str = "default",
+        scope: str | None = None,
+        tags: Sequence[str] = (),
+    ) -> T:
+        """The cached value of *key*, else what *loader* returns, which many callers wait for and one runs.
+
+        A policy of scope "user" keeps one person's answers from another, so it raises ValueError without a *scope*.
+        Under "default", without a scope, it is the key of ``get`` and ``set``. An error of the loader reaches everyone
+        who waits and is not remembered; nor is what it returns as ``Uncached``. The loader runs in a task of its own,
+        which ends when nobody waits any more.
+        """
+        rules = self._rules.get(policy) or self._engine.rules_of(policy)
+        if scope:
+            full_key = scoped_key(rules.prefix, scope, key)
+        elif rules.is_per_user or scope is not None:
+            raise ValueError(f"policy {policy!r} is per user; pass scope=, for example the chat")
+        else:
+            full_key = self.build_key(key, self.namespace) if rules.is_face else scoped_key(rules.prefix, None, key)
+        entry = self._memory.get(full_key, MISSING)
+        if type(entry) is Entry:
+            if entry.fresh_until > self._clock():
+                began_at = entry.began_at
+                if began_at > self._marks.newest or self._marks.counts(began_at, entry.tags):
+                    rules.counts.memory_hits += 1
+                    rules.counts.saved_s += entry.load_s
+                    return entry.value  # type: ignore[no-any-return]
+                self._memory.delete(full_key)
+                rules.counts.invalidated += 1
+        elif entry is not MISSING:
+            rules.counts.memory_hits += 1
+            return entry  # type: ignore[no-any-return]
+        return await self._load(full_key, key, loader, rules, scope, tags)  # type: ignore[no-any-return]
+
+    def cached(
+        self,
+        *,
+        policy: str = "default",
+        key: str | Callable[..., Any] | None = None,
+        scope: str | Callable[..., Any] | None = None,
+        tags: Sequence[str] | Callable[..., Any] = (),
+    ) -> Callable[[Callable[P, Awaitable[T]]], Callable[P, Awaitable[T]]]:
+        """A decorator that asks this cache first. *key*, *scope* and *tags* may be functions of the same arguments.
+
+        Without *key* all arguments are the key, whatever their order and spelling; one that has no stable spelling, as
+        an object of a class, is a TypeError.
+        """
+        self._engine.rules_of(policy)
+        return lambda function: remembering(self, function, policy=policy, key=key, scope=scope, tags=tags)
+
+    async def invalidate(
+        self,
+        *,
+        key: str | None = None,
+        tag: str | None = None,
+        namespace: str | None = None,
+        scope: str | None = None,
+        policy: str = "default",
+    ) -> None:
+        """What was loaded until now with *tag*, in *namespace* or for *scope* does not count any more, in any process.
+
+        Give one of them, or *key* with the policy and scope that it has. A policy's name is a namespace. Takes the same
+        time however many entries that are. A store that does not answer is told later; one that keeps no marks raises
+        StoreError, as this process would believe it again after a restart.
+        """
+        if key is not None and tag is None and namespace is None:
+            rules = self._engine.rules_of(policy)
+            full_key = self._full_key(key, rules, scope)
+            await self._engine.forget((full_key,), (self._engine.digest(full_key, key, rules, scope),))
+        elif key is None and sum(given is not None for given in (tag, namespace, scope)) == 1:
+            if namespace is not None and not self._has_store and namespace not in self._rules:
+                await self._clear(namespace)
+            await self._engine.invalidate(tag=tag, namespace=namespace, scope=scope)
+        else:
+            raise ValueError("invalidate takes one of tag=, namespace=, scope=, or key= with its policy and scope")
+
+    async def erase(self, user: str) -> int:
+        """Remove for good what was kept for the scope *user*, here, in the store and in what is not yet written.
+
+        Returns how many entries that were. Raises StoreError when the store did not do it; then nothing of it counts,
+        and erasing has to be repeated.
+        """
+        return await self._engine.erase(user)
+
+    async def explain(self, key: str, *, policy: str = "default", scope: str | None = None) -> Explanation:
+        """Why a lookup of *key* hits or misses now; changes nothing and counts nothing. Printed, it is a sentence."""
+        rules = self._engine.rules_of(policy)
+        full_key = self._full_key(key, rules, scope)
+        return await explain(self._engine, full_key, self._engine.digest(full_key, key, rules, scope), rules)
+
+    def shrink(self, target_bytes: int) -> int:
+        """Evict until *target_bytes*, what is least worth keeping first; return bytes freed."""
+        return self._memory.shrink(target_bytes)
+
+    def release(self, wanted_bytes: int) -> int:
+        """Free at least *wanted_bytes* if there are so many; return bytes freed."""
+        return self.shrink(max(self._memory.used_bytes - wanted_bytes, 0))
+
+    def statistics(self) -> CacheStatistics:
+        """All counts, live: of the cache by name, and of each policy as ``<policy>.<count>``."""
+        return self._engine.statistics
+
+    async def _load(
+        self, full_key: str, key: str, loader: Callable[[], Awaitable[Any]], rules: Rules, scope: str | None,
+        tags: Sequence[str],
+    ) -> Any:  # fmt: skip
+        self._engine.check_usable()
+        is_plain = rules.is_face and scope is None and not tags and not self._has_store and not rules.policy.stale_s
+        if rules.is_face and scope is None and not is_plain:
+            self._holds_more = True  # from now on memory may hold entries under the keys of the face
+        digest = self._engine.digest(full_key, key, rules, scope)
+        load = Load(
+            full_key,
+            digest,
+            self._engine.tags(digest, rules, scope, tags),
+            loader,
+            rules.policy,
+            rules.counts,
+            is_plain,
+        )
+        return await self._engine.loading.obtain(load)
+
+    def _full_key(self, key: str, rules: Rules, scope: str | None) -> str:
+        if scope is None and rules.is_face:
+            built: str = self.build_key(key, self.namespace)
+            return built
+        return scoped_key(rules.prefix, scope, key)

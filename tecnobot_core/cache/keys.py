@@ -1,0 +1,93 @@
+"""Keys for requests to a language model, and what may be cached of them."""
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any, Protocol
+
+from .canonical import digest_of
+
+# Left out is only what is known not to change the answer: a list of what goes in would rot with every new field.
+TRANSPORT_FIELDS = frozenset(
+    {
+        "stream", "stream_options", "timeout", "extra_headers", "extra_query", "metadata", "prompt_cache_key",
+        "prompt_cache_retention",
+    }
+)  # fmt: skip
+STATEFUL_FIELDS = ("store", "previous_response_id", "conversation", "background")
+MAX_TEMPERATURE = 0.3  # above it the same request is meant to be answered differently
+
+# What somebody may write about themselves in a question: an e-mail address, a number of a telephone, card or order.
+_PERSONAL = re.compile(r"\S@\S+\.\S|(?:\d[ .\-/()]{0,2}){6,}")
+
+
+def request_key(request: Mapping[str, object]) -> str:
+    """The key of the whole *request*, with its model as resolved.
+
+    Every field counts that is not in TRANSPORT_FIELDS, also one that nobody knows yet; never the order of fields.
+    """
+    if not request.get("model"):
+        raise ValueError("a request without a model has no key; name the model that will answer")
+    return digest_of({name: value for name, value in request.items() if name not in TRANSPORT_FIELDS})
+
+
+def is_cacheable_request(request: Mapping[str, object], *, sampled: bool = False) -> bool:
+    """Whether the same request may be answered with the same words.
+
+    Never when it depends on, or changes, what the server remembers. Otherwise at a temperature of at most
+    MAX_TEMPERATURE, or with a seed; *sampled* is the choice to keep one answer of many. The temperature of a request
+    that names none is the server's, usually 1.
+    """
+    if any(request.get(name) for name in STATEFUL_FIELDS):
+        return False
+    temperature = request.get("temperature")
+    is_cold = isinstance(temperature, int | float) and temperature <= MAX_TEMPERATURE
+    return sampled or is_cold or request.get("seed") is not None
+
+
+class ModelAnswer(Protocol):
+    """What a model answered, as ``completion.Completion``; ``refusal`` and ``tool_calls`` count where it has them."""
+
+    @property
+    def text(self) -> str:
+        """What the model said."""
+        ...
+
+    @property
+    def finish_reason(self) -> str:
+        """Why it stopped, in the API's words; empty when the server did not say."""
+        ...
+
+
+def is_storable_answer(answer: ModelAnswer) -> bool:
+    """Whether *answer* is whole: finished by itself, with words, neither cut nor filtered, and asking for no tool."""
+    if answer.finish_reason != "stop" or not answer.text.strip():
+        return False
+    return not getattr(answer, "refusal", None) and not getattr(answer, "tool_calls", ())
+
+
+def answer_scope(request: Mapping[str, Any], *, user: str, personal: Iterable[str] = ()) -> tuple[str, str | None]:
+    """The policy and the scope of an answer: ("faq", None) where anybody could ask this, ("reply", *user*) otherwise.
+
+    *personal* is whatever the caller put into the request about this person or this moment: names, numbers, the date
+    and the time. Anything else that is not plainly a first question, as a history or tools, makes it personal too.
+    """
+    return ("faq", None) if is_impersonal(request, personal=(user, *personal)) else ("reply", user)
+
+
+def is_impersonal(request: Mapping[str, Any], *, personal: Iterable[str] = ()) -> bool:
+    """Whether *request* is a first turn with nothing of *personal* and nothing that looks like a person's data."""
+    messages = request.get("messages")
+    if not isinstance(messages, list | tuple) or any(request.get(name) for name in ("tools", "functions", "user")):
+        return False
+    roles = [message.get("role") if isinstance(message, Mapping) else None for message in messages]
+    if [role for role in roles if role not in ("system", "developer")] != ["user"] or roles[-1] != "user":
+        return False
+    texts = [message.get("content") for message in messages]
+    if not all(isinstance(text, str) for text in texts):
+        return False  # pictures and recordings are somebody's
+    if any(name in message for message in messages for name in ("name", "tool_calls")):
+        return False
+    folded = [text.casefold() for text in texts]
+    if any(value.strip().casefold() in text for value in personal if value.strip() for text in folded):
+        return False
+    return _PERSONAL.search(texts[-1]) is None

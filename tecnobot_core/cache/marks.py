@@ -1,0 +1,65 @@
+"""What was invalidated, as times that are compared at every read."""
+
+from collections.abc import Callable, Collection, Mapping
+
+MAX_MARKS = 20_000
+_TICK_S = 1e-6  # a store keeps microseconds, and two stamps must stay apart in it
+
+
+class KnownMarks:
+    """The newest mark of each tag that this process knows, and the clock that puts loads and marks in one order.
+
+    What began to load before a mark of one of its tags, or at the same time, does not count any more. Every stamp is
+    later than all stamps and all marks before it, whatever the clock does (a hybrid logical clock): what begins after a
+    mark counts, within one tick of the clock and after it was set back.
+    """
+
+    def __init__(self, now: Callable[[], float], *, max_marks: int = MAX_MARKS) -> None:
+        self.newest = float("-inf")
+        self._now = now
+        self._max_marks = max_marks
+        self._floor = float("-inf")
+        self._last = float("-inf")
+        self._marks: dict[bytes, float] = {}
+
+    def __len__(self) -> int:
+        return len(self._marks)
+
+    def stamp(self) -> float:
+        """The time now, in Unix seconds of the store or in those of the clock, later than all before."""
+        self._last = max(round(self._now(), 6), round(self._last + _TICK_S, 6))
+        return self._last
+
+    def add(self, marks: Mapping[bytes, float]) -> None:
+        """Know *marks*; of one tag the latest stays."""
+        for tag, at in marks.items():
+            if at > self._marks.get(tag, self._floor):
+                self._marks[tag] = at
+                self.newest = max(self.newest, at)
+        self._last = max(self._last, self.newest)
+        if len(self._marks) > self._max_marks:
+            self._forget_older_half()
+
+    def add_for_all(self, at: float) -> None:
+        """Everything that began to load until *at* does not count any more."""
+        self._floor = max(self._floor, at)
+        self.newest = max(self.newest, at)
+        self._last = max(self._last, at)
+        self._marks = {tag: time for tag, time in self._marks.items() if time > self._floor}
+
+    def counts(self, began_at: float, tags: Collection[bytes]) -> bool:
+        """Whether what began to load at *began_at* with *tags* still counts."""
+        if began_at > self.newest:
+            return True
+        return began_at > self._floor and all(began_at > self._marks.get(tag, self._floor) for tag in tags)
+
+    def outdated_by(self, began_at: float, tags: Collection[bytes]) -> bytes | None:
+        """The tag whose mark says that it does not count; b"" when all that is so old does not; None when it counts."""
+        if began_at <= self._floor:
+            return b""
+        return next((tag for tag in tags if began_at <= self._marks.get(tag, self._floor)), None)
+
+    def _forget_older_half(self) -> None:
+        # Everything as old as a forgotten mark stops counting with it: some hits are lost, none is wrong.
+        times = sorted(self._marks.values())
+        self.add_for_all(times[len(times) // 2])

@@ -1,0 +1,4 @@
+"""The memory tier: objects and packed bytes within a budget, S3-FIFO, exact times."""
+
+from .tier import MISSING as MISSING
+from .tier import MemoryTier as MemoryTier

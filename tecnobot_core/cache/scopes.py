@@ -1,0 +1,58 @@
+"""Keys that cannot be mistaken for one another, in memory and as digests in a store."""
+
+from functools import partial
+from hashlib import blake2b
+
+
+class KeySpace:
+    """The keys and tags of one cache.
+
+    Digests are keyed with *secret*: telephone numbers have so little entropy that a plain hash of one can be looked up.
+    Their parts are written with their lengths, and memory keys begin with a digest that nobody else can make, so no
+    text of a user becomes another key by how it is joined.
+    """
+
+    def __init__(self, secret: bytes, namespace: str | None = None) -> None:
+        if not 16 <= len(secret) <= 64:
+            raise ValueError(f"secret must be 16 to 64 bytes, not {len(secret)}")
+        self._digester = partial(blake2b, key=secret, digest_size=16)
+        self._namespace = namespace or ""
+        self.prefix = f"\0{self.digest('memory').hex()}\0"
+
+    def digest(self, kind: str, *parts: str) -> bytes:
+        """16 bytes for *parts* of this *kind*."""
+        digester = self._digester()
+        for part in (kind, self._namespace, *parts):
+            # str.encode and not str(): a ChatId prints as a short hash.
+            raw = str.encode(part, "utf-8", "surrogatepass")
+            digester.update(len(raw).to_bytes(8, "big"))
+            digester.update(raw)
+        return digester.digest()
+
+    def scope_tag(self, scope: str) -> bytes:
+        """The tag of all that belongs to *scope*."""
+        return self.digest("scope", scope)
+
+    def tag(self, tag: str) -> bytes:
+        """The tag of all that was kept with *tag*."""
+        return self.digest("tag", tag)
+
+    def namespace_tag(self, namespace: str) -> bytes:
+        """The tag of all that was kept in *namespace*: one of aiocache's, or the name of a policy."""
+        return self.digest("namespace", namespace)
+
+    def policy_prefix(self, policy: str) -> str:
+        """What the memory keys of *policy* begin with."""
+        return f"{self.prefix}{len(policy)}\0{policy}"
+
+
+def scoped_key(prefix: str, scope: str | None, key: str) -> str:
+    """The memory key of *key* in *scope*, below the *prefix* of its policy."""
+    if scope is None:
+        return "".join((prefix, "-", key))
+    return "".join((scope_prefix(prefix, scope), key))
+
+
+def scope_prefix(prefix: str, scope: str) -> str:
+    """What the memory keys of *scope* begin with, below the *prefix* of their policy."""
+    return "".join((prefix, str(len(scope)), "\0", scope))

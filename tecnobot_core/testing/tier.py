@@ -1,0 +1,169 @@
+"""A store for cached bytes in memory, with faults on demand."""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from ..cache.ports import Record
+from ..errors import StoreError
+from ..tasks import wait_or_sleep
+
+
+@dataclass(slots=True)
+class _Shared:
+    records: dict[bytes, Record] = field(default_factory=dict)
+    marks: dict[bytes, float] = field(default_factory=dict)
+    leases: dict[bytes, tuple[object, float]] = field(default_factory=dict)
+    changed: set[asyncio.Event] = field(default_factory=set)
+
+    def tell(self) -> None:
+        for event in self.changed:
+            event.set()
+
+
+class FakeTier:
+    """Tier, Marks and Leases over dictionaries. ``another_client()`` is one more process at the same store.
+
+    Faults: errors put into ``errors`` are raised one for each call (None in them lets a call pass); while ``is_down``
+    every call is a StoreError; while ``hangs`` calls wait. ``calls`` are the names of all calls, with the
+    number of keys: ("get_many", 2).
+    """
+
+    def __init__(
+        self,
+        *,
+        clock: Callable[[], float] = time.time,
+        sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
+        shared: _Shared | None = None,
+    ) -> None:
+        self.calls: list[tuple[str, int]] = []
+        self.errors: deque[StoreError | None] = deque()
+        self.is_down = False
+        self._flowing = asyncio.Event()
+        self._flowing.set()
+        self._clock = clock
+        self._sleep = sleep
+        self._shared = shared or _Shared()
+
+    @property
+    def records(self) -> Mapping[bytes, Record]:
+        """What is kept, expired or not."""
+        return self._shared.records
+
+    @property
+    def marks(self) -> Mapping[bytes, float]:
+        """What was marked."""
+        return self._shared.marks
+
+    @property
+    def hangs(self) -> bool:
+        """Whether calls wait until this is False again."""
+        return not self._flowing.is_set()
+
+    @hangs.setter
+    def hangs(self, hangs: bool) -> None:
+        if hangs:
+            self._flowing.clear()
+        else:
+            self._flowing.set()
+
+    def another_client(self) -> "FakeTier":
+        """One more client of the same store, with faults of its own."""
+        return FakeTier(clock=self._clock, sleep=self._sleep, shared=self._shared)
+
+    def now(self) -> float:
+        return self._clock()
+
+    async def get_many(self, keys: Sequence[bytes]) -> Mapping[bytes, Record]:
+        await self._called("get_many", len(keys))
+        now = self._clock()
+        found = ((key, self._shared.records.get(key)) for key in keys)
+        return {key: record for key, record in found if record is not None and record.expires_at > now}
+
+    async def put_many(self, records: Sequence[Record]) -> None:
+        await self._called("put_many", len(records))
+        self._shared.records.update((record.key, record) for record in records)
+
+    async def delete_many(self, keys: Sequence[bytes]) -> None:
+        await self._called("delete_many", len(keys))
+        for key in keys:
+            self._shared.records.pop(key, None)
+
+    async def erase(self, tag: bytes) -> int:
+        await self._called("erase", 1)
+        tagged = [record.key for record in self._shared.records.values() if tag in record.tags]
+        for key in tagged:
+            del self._shared.records[key]
+        return len(tagged)
+
+    async def mark(self, tags: Sequence[bytes], at: float) -> None:
+        await self._called("mark", len(tags))
+        marks = self._shared.marks
+        marks.update((tag, max(at, marks.get(tag, at))) for tag in tags)
+        self._shared.tell()
+
+    async def follow(self, heard: Callable[[Mapping[bytes, float]], None]) -> None:
+        known: dict[bytes, float] | None = None
+        changed = asyncio.Event()
+        self._shared.changed.add(changed)
+        try:
+            while True:
+                changed.clear()
+                news = {tag: at for tag, at in self._shared.marks.items() if not known or known.get(tag) != at}
+                if known is None or news:
+                    heard(news)
+                known = dict(self._shared.marks)
+                await changed.wait()
+        finally:
+            self._shared.changed.discard(changed)
+
+    async def acquire(self, key: bytes, ttl_s: float) -> bool:
+        await self._called("acquire", 1)
+        holder, until = self._shared.leases.get(key, (self, 0.0))
+        if holder is not self and until > self._clock():
+            return False
+        self._shared.leases[key] = (self, self._clock() + ttl_s)
+        return True
+
+    async def renew(self, key: bytes, ttl_s: float) -> bool:
+        await self._called("renew", 1)
+        if not self._holds(key):
+            return False
+        self._shared.leases[key] = (self, self._clock() + ttl_s)
+        return True
+
+    async def release(self, key: bytes) -> None:
+        await self._called("release", 1)
+        if self._holds(key):
+            del self._shared.leases[key]
+            self._shared.tell()
+
+    async def wait(self, key: bytes, timeout_s: float) -> None:
+        await self._called("wait", 1)
+        end = self._clock() + timeout_s
+        changed = asyncio.Event()
+        self._shared.changed.add(changed)
+        try:
+            before = self._shared.leases.get(key, (None, 0.0))[0]
+            while True:
+                changed.clear()
+                holder, until = self._shared.leases.get(key, (None, 0.0))
+                left_s = min(until, end) - self._clock()
+                if holder is not before or left_s <= 0:
+                    return
+                await wait_or_sleep(changed, left_s, sleep=self._sleep)
+        finally:
+            self._shared.changed.discard(changed)
+
+    def _holds(self, key: bytes) -> bool:
+        return self._shared.leases.get(key, (None, 0.0))[0] is self
+
+    async def _called(self, name: str, n: int) -> None:
+        self.calls.append((name, n))
+        await self._flowing.wait()
+        if self.is_down:
+            raise StoreError("the fake store is down", retryable=True, outcome="not_sent")
+        if self.errors and (error := self.errors.popleft()) is not None:
+            raise error
