@@ -387,7 +387,10 @@ async def test_invalidation_does_not_look_at_entries() -> None:
     assert took_s[1] < 5 * took_s[0]
 
 
-def test_an_entry_survives_being_written_down() -> None:
-    entry = Entry([1], 1.0, 2.0, (b"t",), 0.5, 3.0)
+@pytest.mark.parametrize("value", [[1], "ñ\ud800", b"\0", None, ""])
+@pytest.mark.parametrize("retry_at", [None, 3.0])
+@pytest.mark.parametrize("tags", [(), (bytes(16), b"x" * 16), (b"short",)])
+def test_an_entry_is_the_same_after_it_was_cold(value: object, retry_at: float | None, tags: tuple[bytes, ...]) -> None:
+    entry = Entry(value, 1.0, 2.0, tags, 0.1, retry_at)
     again = pickle.loads(pickle.dumps(entry))
     assert [getattr(again, name) for name in Entry.__slots__] == [getattr(entry, name) for name in Entry.__slots__]

@@ -1,5 +1,6 @@
 """Which version of a flow a conversation stands on, and how its program is found."""
 
+import asyncio
 import logging
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from tecnobot_core.flows import Flow, FlowRepository, FlowStore, MemoryFlowStore
 from tecnobot_core.flows.steps import AnyStep, Ask, Call, Do
 from tecnobot_core.flows.versions import MAX_OLD, version_of
 from tecnobot_core.messages import Position
+from tecnobot_core.testing import FakeClock
 
 GREETING = Flow("greeting").on("hola").say("¡Hola!")
 CHANGED = Flow("greeting").on("hola").say("Buenas")
@@ -249,3 +251,22 @@ async def test_a_broken_flow_that_is_removed_is_served_no_more() -> None:
     await store.remove("shop", "greeting")
     await repository.refresh()
     assert repository.get("greeting") is None
+
+
+async def test_watching_deletes_old_versions_every_hour_and_a_failing_store_is_tried_again() -> None:
+    class Purging(MemoryFlowStore):
+        purged = 0
+
+        async def purge_versions(self, chatbot_id: str, **_: object) -> int:
+            self.purged += 1
+            raise StoreError("away", retryable=True)
+
+    store, clock = Purging([Flow("f").on("hola").say("…")]), FakeClock()
+    flows = FlowRepository(store, "bot", poll_s=600, clock=clock, sleep=clock.sleep)
+    watching = asyncio.create_task(flows.watch())
+    await clock.advance(3500)
+    assert store.purged == 0
+    await clock.advance(2 * 3600)
+    assert store.purged == 2
+    watching.cancel()
+    await asyncio.gather(watching, return_exceptions=True)

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 
 from ..delivery import Conversations
-from ..errors import AudioError
+from ..errors import AudioError, StoreError
 from ..flows import FlowRepository
 from ..flows.context import SendNow
 from ..flows.steps import Send
@@ -134,6 +134,10 @@ class Pipeline:
         if message.kind != "text" or self._flows is None or self._conversing is None:
             return ()
         if self._admission.refuse(message) is not None:
+            return ()
+        try:
+            await self._flows.ready()
+        except StoreError:
             return ()
         match = self._flows.match(question) if (question := self._words(message)) else None
         if match is None or not all(isinstance(step, Send) for step in match.flow.steps):

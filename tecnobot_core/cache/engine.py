@@ -17,7 +17,7 @@ from .marks import KnownMarks
 from .memory import MemoryTier
 from .policies import CachePolicy
 from .ports import Leases, Marks, Tier
-from .scopes import KeySpace, scope_prefix
+from .scopes import KeySpace, scope_prefix, scoped_key
 from .sharing import SharedLoads
 from .statistics import CacheStatistics, PolicyStatistics
 from .stored import StoredEntries
@@ -36,6 +36,7 @@ class Rules:
     name: str
     policy: CachePolicy
     prefix: str  # of its memory keys
+    prefix_of_all: str  # of those without a scope
     is_face: bool  # without a scope its keys are those of aiocache's face
     is_per_user: bool
     counts: PolicyStatistics = field(default_factory=PolicyStatistics)
@@ -62,8 +63,9 @@ class Engine:
         self._events = events
         self.space = KeySpace(secret, namespace)
         self.rules = {
-            name: Rules(name, policy, self.space.policy_prefix(name), name == "default", policy.scope == "user")
+            name: Rules(name, policy, prefix, scoped_key(prefix, None, ""), name == "default", policy.scope == "user")
             for name, policy in policies.items()
+            for prefix in (self.space.policy_prefix(name),)
         }
         self.memory = memory
         self.clock = clock

@@ -17,7 +17,7 @@ class KeySpace:
             raise ValueError(f"secret must be 16 to 64 bytes, not {len(secret)}")
         self._digester = partial(blake2b, key=secret, digest_size=16)
         self._namespace = namespace or ""
-        self.prefix = f"\0{self.digest('memory').hex()}\0"
+        self.prefix = f"\0{self.digest('memory').hex()[:16]}\0"
 
     def digest(self, kind: str, *parts: str) -> bytes:
         """16 bytes for *parts* of this *kind*."""

@@ -194,7 +194,7 @@ class MemoryNormalBegan(MemoryPressureChanged):
 
 @dataclass(frozen=True, slots=True)
 class FlowsLoaded(Event):
-    """The flows of a chatbot were read; broken ones were left out and logged."""
+    """The flows of a chatbot were read; broken ones were logged, and left out or served as they were."""
 
     chatbot_id: str
     flows: int

@@ -21,6 +21,9 @@ from .versions import Programs
 logger = logging.getLogger(__name__)
 
 
+PURGE_EVERY_S = 3600.0
+
+
 class FlowRepository:
     """The conversations that the owner wrote; finds the right one in microseconds.
 
@@ -160,10 +163,14 @@ class FlowRepository:
         """Refresh as soon as the store tells of a change, and every ``poll_s``, until cancelled.
 
         After loading it pauses for as long as that took, so that many changes in a row cost half of the time. What was
-        released stays so until it is used.
+        released stays so until it is used. Every hour versions that nobody needs any more are deleted.
         """
+        purged_at = self._clock()
         async with self._changes() as changed:
             while True:
+                if self._clock() - purged_at >= PURGE_EVERY_S:
+                    purged_at = self._clock()
+                    await self.purge_versions()
                 if changed is not None:
                     changed.clear()
                 began_at = self._clock()
@@ -173,6 +180,16 @@ class FlowRepository:
                     await self._sleep(self._poll_s)
                 else:
                     await wait_or_sleep(changed, self._poll_s, sleep=self._sleep)
+
+    async def purge_versions(self) -> int:
+        """Delete old versions on which no conversation stands; return how many. A failing store is tried again later."""
+        if not isinstance(self._store, KeepsVersions):
+            return 0
+        try:
+            return await self._store.purge_versions(self._chatbot_id)
+        except StoreError as error:
+            logger.warning("old versions of the flows of %s stay for now: %s", self._chatbot_id, error)
+            return 0
 
     async def add(self, flow: Flow) -> None:
         """Store a new flow and serve it. Raises FlowError when it is wrong or its id is taken."""

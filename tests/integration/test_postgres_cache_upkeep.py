@@ -234,6 +234,16 @@ async def test_after_it_was_lost_there_is_another(
     await eventually(is_held_again)
 
 
+async def test_one_that_broke_off_is_given_back_without_a_complaint(tier: PostgresTier) -> None:
+    connection = tier._held._free
+    assert connection is not None
+    # Closed, and not cleaned up yet: what asyncpg does on a broken answer, and what a statement under way may find.
+    connection._con._protocol.abort()  # type: ignore[attr-defined]
+    tier._held._look.set()
+    await eventually(lambda: tier._held._free not in (None, connection))
+    assert await tier.get_many([b"k"]) == {}
+
+
 async def test_after_reads_that_were_late_or_cancelled_it_is_used_again(
     database: CountingDatabase, other: Database
 ) -> None:

@@ -203,3 +203,9 @@ async def test_many_records_are_written_in_little_memory(database: CountingDatab
     assert await PostgresForms(database, "shop").write_csv("registro", file) == 20_001
     assert file.n_chars > 10_000_000
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before_kib < 8 * 1024
+
+
+async def test_columns_come_in_the_order_of_the_form(database: CountingDatabase) -> None:
+    await submit(database, ANA, {"surname": "Paz", "name": "Ana", "email": "a@x.example", "id": 1})
+    await submit(database, EVA, {"surname": "Sol", "b": 1, "name": "Eva"}, AT + 1)
+    assert (await written(database))[0][3:] == ["surname", "name", "email", "id", "b"]

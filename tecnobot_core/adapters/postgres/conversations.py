@@ -59,10 +59,10 @@ WITH given AS (
     JOIN given USING (address) JOIN written USING (person)
     ORDER BY said.number
 ), entered AS (
-    INSERT INTO tecnobot.form_record (chatbot_id, form, chat_id, answers, consent, submitted_at)
-    SELECT $1, form, chat_id, answers::jsonb, consent, tecnobot.at_us(submitted_us)
-    FROM unnest($12::text[], $13::text[], $14::text[], $15::text[], $16::bigint[]) WITH ORDINALITY
-        AS record (address, form, answers, consent, submitted_us, number)
+    INSERT INTO tecnobot.form_record (chatbot_id, form, chat_id, answers, variables, consent, submitted_at)
+    SELECT $1, form, chat_id, answers::jsonb, variables::jsonb, consent, tecnobot.at_us(submitted_us)
+    FROM unnest($12::text[], $13::text[], $14::text[], $15::text[], $16::text[], $17::bigint[]) WITH ORDINALITY
+        AS record (address, form, answers, variables, consent, submitted_us, number)
     JOIN given USING (address) JOIN written USING (person)
     ORDER BY record.number
 ), ended AS (
@@ -117,7 +117,7 @@ SELECT jsonb_build_object(
         FROM tecnobot.chat_history AS history WHERE chat_id = chat.id
     ),
     'records', (
-        SELECT coalesce(jsonb_agg(to_jsonb(record) - 'chatbot_id' - 'chat_id' - 'id' ORDER BY id), '[]')
+        SELECT coalesce(jsonb_agg(to_jsonb(record) - '{chatbot_id,chat_id,id,variables}'::text[] ORDER BY id), '[]')
         FROM tecnobot.form_record AS record WHERE chat_id = chat.id
     ),
     'unanswered', (
@@ -208,19 +208,20 @@ def _chats(turns: Sequence[Turn]) -> list[list[object]]:
 
 
 def _records(turns: Sequence[Turn]) -> list[list[object]]:
-    """Columns: address, form, answers, consent, when it was submitted; one row for each record."""
+    """Columns: address, form, answers, their names, consent, when it was submitted; one row for each record."""
     rows = [
         (
             _address(turn.chat),
             storable(record.form),
             to_json(dict(record.values)),
+            to_json(list(record.values)),
             storable(record.consent),
             to_us(record.submitted_at),
         )
         for turn in turns
         for record in turn.records
     ]
-    return _columns(rows, 5)
+    return _columns(rows, 6)
 
 
 def _rows(turns: Sequence[Turn]) -> list[list[object]]:

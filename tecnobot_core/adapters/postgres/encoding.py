@@ -84,6 +84,7 @@ def encode_record(record: FormRecord) -> dict[str, Any]:
     return {
         "form": record.form,
         "answers": dict(record.values),
+        "variables": list(record.values),
         "consent": record.consent,
         "submitted_us": to_us(record.submitted_at),
     }

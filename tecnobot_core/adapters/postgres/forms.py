@@ -23,9 +23,12 @@ SELECT record.id, chat.phone_number, record.answers::text, record.consent, recor
 FROM tecnobot.form_record AS record JOIN tecnobot.chat ON chat.id = record.chat_id
 WHERE record.chatbot_id = $1 AND record.form = $2 AND record.id > $3 ORDER BY record.id LIMIT $4
 """
-# In the order in which they first came; jsonb itself sorts names by length.
+# In the order in which they first came, those of one record in the order of its form.
 _VARIABLES = """
-SELECT name FROM tecnobot.form_record, jsonb_object_keys(answers) WITH ORDINALITY AS variable (name, place)
+SELECT name FROM tecnobot.form_record, jsonb_array_elements_text(
+    -- Whoever wrote a row by hand need not have named them.
+    CASE WHEN variables = '[]' THEN (SELECT jsonb_agg(key) FROM jsonb_object_keys(answers) AS key) ELSE variables END
+) WITH ORDINALITY AS variable (name, place)
 WHERE chatbot_id = $1 AND form = $2 GROUP BY name ORDER BY min(id), min(place)
 """
 _ONE_LOOK = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"

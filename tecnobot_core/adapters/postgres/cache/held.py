@@ -141,10 +141,7 @@ class HeldConnection:
             await self._keep(connection)
         finally:
             self.listening, self._free = False, None
-            with suppress(*FOREIGN):  # of a connection that was lost nothing can be taken back
-                connection.remove_termination_listener(lose)
-                async with asyncio.timeout(_REPAIR_TIMEOUT_S):
-                    await connection.remove_listener(self._channel, hear)
+            await _let_go(connection, lose, self._channel, hear)
 
     async def _keep(self, connection: Connection) -> None:
         while True:
@@ -157,6 +154,22 @@ class HeldConnection:
             await wait_or_sleep(self._look, self._check_s, sleep=self._sleep)
             if connection.is_closed():
                 return
+
+
+async def _let_go(
+    connection: Connection, lose: Callable[[object], None], channel: str, hear: Callable[..., None]
+) -> None:
+    """Take back what was asked of *connection*; one that is not as it was is not given to others."""
+    try:
+        async with asyncio.timeout(_REPAIR_TIMEOUT_S):
+            connection.remove_termination_listener(lose)
+            await connection.remove_listener(channel, hear)
+            if not connection.is_closed():
+                return
+    except FOREIGN:
+        pass
+    with suppress(asyncpg.InterfaceError):  # the pool knows already
+        connection.terminate()
 
 
 def _is_answer(error: Any) -> bool:

@@ -54,6 +54,8 @@ CREATE TABLE tecnobot.form_record (
     id bigint GENERATED ALWAYS AS IDENTITY,
     chat_id bigint NOT NULL REFERENCES tecnobot.chat ON DELETE CASCADE,
     answers jsonb NOT NULL,
+    -- The names in the order of the form, which jsonb does not keep.
+    variables jsonb NOT NULL DEFAULT '[]',
     -- The words that the person agreed to; empty: nothing was asked.
     consent text NOT NULL,
     submitted_at timestamptz NOT NULL,

@@ -142,7 +142,9 @@ CREATE TRIGGER flows_truncated AFTER TRUNCATE ON tecnobot.bot_flows
 CREATE FUNCTION tecnobot.refuse_other_content() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     RAISE restrict_violation USING
-        MESSAGE = format('version %s of the flow "%s" cannot be changed: conversations stand on it', OLD.version, OLD.flow_id),
+        MESSAGE = format(
+            'version %s of the flow "%s" cannot be changed: conversations stand on it', OLD.version, OLD.flow_id
+        ),
         HINT = 'Change the flow in tecnobot.bot_flows, which makes a new version.';
 END
 $$;

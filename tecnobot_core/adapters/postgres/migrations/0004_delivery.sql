@@ -268,9 +268,9 @@ BEGIN
              jsonb_array_elements(item -> 'history') WITH ORDINALITY AS row (said, place)
         ORDER BY number, place
     ), entered AS (
-        INSERT INTO tecnobot.form_record (chatbot_id, form, chat_id, answers, consent, submitted_at)
-        SELECT wanted_chatbot, record ->> 'form', chat_id, record -> 'answers', record ->> 'consent',
-               tecnobot.at_us((record ->> 'submitted_us')::bigint)
+        INSERT INTO tecnobot.form_record (chatbot_id, form, chat_id, answers, variables, consent, submitted_at)
+        SELECT wanted_chatbot, record ->> 'form', chat_id, record -> 'answers', record -> 'variables',
+               record ->> 'consent', tecnobot.at_us((record ->> 'submitted_us')::bigint)
         FROM recorded JOIN written USING (address),
              jsonb_array_elements(item -> 'records') WITH ORDINALITY AS row (record, place)
         ORDER BY number, place
