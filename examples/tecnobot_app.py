@@ -45,11 +45,13 @@ from tecnobot_core.adapters.postgres import (
     StoredChatbot,
     migrate,
 )
+from tecnobot_core.adapters.postgres.cache import PostgresTier
 from tecnobot_core.adapters.regular_expressions import Re2Set
 from tecnobot_core.adapters.web import WebChat, WebServer
 from tecnobot_core.bot import ChatbotProfile
 from tecnobot_core.cache import policies_with
 from tecnobot_core.completion import ChatModel
+from tecnobot_core.config import secret_key
 from tecnobot_core.connection import Transport
 from tecnobot_core.delivery import AddressBook, TurnPolicy
 from tecnobot_core.flows import Flow
@@ -95,6 +97,7 @@ class TecnoBot:
         # Or anything with `search(question, limit)`.
         self.knowledge_store = PostgresKnowledge(self.database, self.chatbot_id, self.shop["shop"]["language"])
         self.model = await self._model()
+        self.cache = await self.stack.enter_async_context(await self._cache())
 
     def bot(
         self, transport: Transport, *, durable: bool, drain_s: float = 2.0, policy: TurnPolicy | None = None
@@ -151,8 +154,8 @@ class TecnoBot:
                 max_overall=20 * settings.rate_limit_max_messages,  # a flood from many numbers at once
             ),
             memory=self.memory,
-            # Or None: the model is asked each time.
-            cache=HybridCache(settings.cache_max_bytes, policies=policies_with(settings.cache_ttl_s)),
+            # Or None: the model is asked each time. Or HybridCache(): in memory only.
+            cache=self.cache,
             events=self.events,
             drain_s=drain_s,
             # Or each by itself: prompt=…, texts=Texts(…), policy=TurnPolicy(quiet_s=1.5), opening_hours=…, …
@@ -165,6 +168,19 @@ class TecnoBot:
 
     def _delivery(self) -> PostgresDelivery:
         return PostgresDelivery(self.database, self.chatbot_id, write_window_s=self.settings.write_window_s)
+
+    async def _cache(self) -> HybridCache:
+        store = None
+        if self.model is not None:  # without a model there is nothing that other processes could use
+            store = await self.stack.enter_async_context(PostgresTier(self.database))
+        return HybridCache(
+            self.settings.cache_max_bytes,
+            store,
+            policies=policies_with(self.settings.cache_ttl_s),
+            secret=secret_key(self.settings),
+            namespace=self.chatbot_id,
+            events=self.events,
+        )
 
     async def _model(self) -> ChatModel | None:
         # Or anything with `complete(messages)`. Without a model, flows and knowledge answer.

@@ -32,18 +32,20 @@ class FakeTier:
 
     def __init__(self, store: SharedStore) -> None:
         self.store = store
-        self.is_dead = False  # as a process that was killed: it renews nothing
+        self.takes_s = 0.0
 
     def now(self) -> float:
         return self.store.clock()
 
     async def get_many(self, keys: Sequence[bytes]) -> Mapping[bytes, Record]:
         self.store.called("get")
+        await asyncio.sleep(self.takes_s)
         records = self.store.records
         return {key: records[key] for key in keys if key in records and records[key].expires_at > self.now()}
 
     async def put_many(self, records: Sequence[Record]) -> None:
         self.store.called("put")
+        await asyncio.sleep(self.takes_s)
         self.store.records.update({record.key: record for record in records})
 
     async def delete_many(self, keys: Sequence[bytes]) -> None:
@@ -81,13 +83,11 @@ class FakeTier:
         return True
 
     async def renew(self, key: bytes, ttl_s: float) -> bool:
-        if self.is_dead:
-            return False
         return self.store.leases.get(key, (None, 0))[0] is self and await self.acquire(key, ttl_s)
 
     async def release(self, key: bytes) -> None:
         self.store.called("release")
-        if self.is_dead or self.store.leases.get(key, (None, 0))[0] is not self:
+        if self.store.leases.get(key, (None, 0))[0] is not self:
             return
         del self.store.leases[key]
         self.store.released.pop(key, asyncio.Event()).set()

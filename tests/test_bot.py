@@ -2,8 +2,9 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -413,12 +414,60 @@ async def test_a_database_that_is_away_for_a_moment_costs_nothing_but_time() -> 
     assert not run.failures
 
 
+class Describing(Model):
+    """Tells what it would ask, so that its answers can be kept."""
+
+    def __init__(self, *answers: str | Exception, temperature: float = 0.0) -> None:
+        super().__init__(*answers)
+        self.temperature = temperature
+
+    async def complete(self, messages: Sequence[ChatMessage]) -> Completion:
+        return replace(await super().complete(messages), finish_reason="stop")
+
+    def describe(self, messages: Sequence[ChatMessage]) -> Mapping[str, object]:
+        rows = [{"role": message.role, "content": message.content} for message in messages]
+        return {"model": "fake", "temperature": self.temperature, "messages": rows}
+
+
+LUIS = ChatId("luis")
+
+
 async def test_the_same_question_of_one_chat_is_asked_once_and_never_shared_with_another() -> None:
-    model = Model("para ana", "para beto")
+    model = Describing("para ana", "para luis")
     run = Run(model=model, cache=HybridCache(), conversations=Amnesia())
-    said = await run.answers(inbound("¿y?", 1), inbound("¿y?", 2), inbound("¿y?", 1, chat=ChatId("beto")))
-    assert sorted(said) == ["para ana", "para ana", "para beto"]
+    mine = "¿llegó mi pedido 555 123 4567?"
+    said = await run.answers(inbound(mine, 1), inbound(mine, 2), inbound(mine, 1, chat=LUIS))
+    assert sorted(said) == ["para ana", "para ana", "para luis"]
     assert len(model.asked) == 2
+
+
+async def test_a_first_question_that_anybody_could_ask_is_asked_once_for_everybody() -> None:
+    model = Describing("sí, en efectivo")
+    run = Run(model=model, cache=HybridCache(), conversations=Amnesia())
+    said = await run.answers(inbound("¿aceptan efectivo?"), inbound("¿aceptan efectivo?", chat=LUIS))
+    assert said == ["sí, en efectivo"] * 2
+    assert len(model.asked) == 1
+
+
+@pytest.mark.parametrize("model", [Model("uno", "dos"), Describing("uno", "dos", temperature=1.0)])
+async def test_a_request_that_is_unknown_or_sampled_is_asked_each_time(model: Model) -> None:
+    run = Run(model=model, cache=HybridCache(), conversations=Amnesia())
+    assert await run.answers(inbound("¿y?", 1), inbound("¿y?", 2)) == ["uno", "dos"]
+
+
+async def test_forgetting_a_person_forgets_what_was_answered_to_them() -> None:
+    model = Describing("antes", "después")
+    run = Run(model=model, cache=HybridCache(), conversations=Amnesia())
+    mine = "¿llegó mi pedido 555 123 4567?"
+    running = asyncio.create_task(run.bot.run())
+    run.transport.deliver(inbound(mine, 1))
+    await run.transport.wait_sent(1)
+    await run.bot.delete_chat(ANA)
+    run.transport.deliver(inbound(mine, 2))
+    await run.transport.wait_sent(2)
+    run.bot.stop()
+    await running
+    assert [message.text for message in run.transport.sent] == ["antes", "después"]
 
 
 class Amnesia(MemoryConversations):

@@ -159,7 +159,7 @@ def test_what_python_has_beside_json_has_a_digest_too() -> None:
     values: list[Any] = [
         b"a", "a", ["a"], {"a": None}, {"a"}, Colour.RED, Colour.BLUE, Point(1, 2), Point(2, 1), Decimal("1.5"), 1.5,
         datetime(2026, 1, 1, tzinfo=UTC), UUID(int=1), Path("a"), 1, True, "1", None, "", [], {}, [[]], [None],
-        ["ab", "c"], ["a", "bc"],
+        ["ab", "c"], ["a", "bc"], ["", "a"], ["sa"],
     ]  # fmt: skip
     assert len({digest_of(value) for value in values}) == len(values)
     assert digest_of({3, 1, 2}) == digest_of({2, 3, 1})
@@ -256,6 +256,10 @@ def test_no_scope_and_key_are_joined_into_another(a: str, b: str, c: str, d: str
     prefix = space.policy_prefix("reply")
     assert (scoped_key(prefix, *first) == scoped_key(prefix, *second)) == (first == second)
     assert (space.digest("key", a, b) == space.digest("key", c, d)) == ((a, b) == (c, d))
+
+
+def test_a_key_that_is_spelled_like_a_scope_is_not_one() -> None:
+    assert scoped_key("p", None, "3\0anak") != scoped_key("p", "ana", "k")
 
 
 def test_digests_depend_on_the_secret_and_the_namespace() -> None:

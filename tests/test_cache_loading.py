@@ -113,6 +113,26 @@ def test_a_load_that_nobody_waits_for_is_cancelled_and_the_next_caller_loads_ane
     run_virtually(main())
 
 
+def test_the_last_caller_is_cancelled_when_its_load_has_cleaned_up() -> None:
+    async def main() -> None:
+        steps = []
+
+        async def load() -> None:
+            try:
+                await asyncio.sleep(10)
+            finally:
+                await asyncio.sleep(1)
+                steps.append("cleaned up")
+
+        caller = asyncio.ensure_future(cache_with(CachePolicy(60)).get_or_load("k", load, policy="p"))
+        await asyncio.sleep(1)
+        caller.cancel()
+        await asyncio.wait((caller,))
+        assert (steps, now()) == (["cleaned up"], 2)
+
+    run_virtually(main())
+
+
 def test_a_loader_that_hangs_is_given_up_and_the_next_caller_loads_anew() -> None:
     async def stubborn() -> int:
         while True:
@@ -298,6 +318,63 @@ def test_a_stale_value_is_given_after_the_soft_timeout_and_the_load_goes_on() ->
     run_virtually(main())
 
 
+def test_a_load_that_goes_on_after_the_soft_timeout_is_nobodys_to_cancel() -> None:
+    async def main() -> None:
+        cache, loader = cache_with(CachePolicy(10, stale_if_error_s=100, soft_timeout_s=1)), Loader()
+        async with cache:
+            await cache.get_or_load("k", loader, policy="p")
+            await asyncio.sleep(11)
+            loader.takes_s = 4
+            assert await cache.get_or_load("k", loader, policy="p") == 1
+            late = asyncio.ensure_future(cache.get_or_load("k", loader, policy="p"))
+            await asyncio.sleep(0.5)
+            late.cancel()
+            await asyncio.sleep(4)
+            assert (loader.calls, loader.cancelled) == (2, 0)
+
+    run_virtually(main())
+
+
+def test_the_window_for_errors_is_its_own() -> None:
+    async def main() -> None:
+        cache, loader = cache_with(CachePolicy(10, stale_while_revalidate_s=100, stale_if_error_s=20)), Loader()
+        await cache.get_or_load("k", loader, policy="p")
+        loader.fails = RuntimeError("down")
+        await asyncio.sleep(50)
+        with pytest.raises(RuntimeError):
+            await cache.get_or_load("k", loader, policy="p")
+
+    run_virtually(main())
+
+
+def test_that_there_was_nothing_is_never_stale() -> None:
+    async def main() -> None:
+        async def nothing() -> int | None:
+            return None
+
+        cache = cache_with(CachePolicy(10, stale_if_error_s=100, negative_ttl_s=5))
+        await cache.get_or_load("k", nothing, policy="p")
+        await asyncio.sleep(6)
+        with pytest.raises(RuntimeError):
+            await cache.get_or_load("k", Loader(0, RuntimeError("down")), policy="p")
+
+    run_virtually(main())
+
+
+def test_a_failure_is_remembered_with_a_value_that_was_written_down() -> None:
+    async def main() -> None:
+        cache, loader = cache_with(CachePolicy(10, stale_if_error_s=100), max_bytes=2**16), Loader()
+        await cache.get_or_load("k", loader, policy="p")
+        for number in range(60):
+            await cache.set(str(number), "x" * 400)
+        loader.fails = RuntimeError("down")
+        await asyncio.sleep(50)
+        assert [await cache.get_or_load("k", loader, policy="p") for _ in range(3)] == [1, 1, 1]
+        assert loader.calls == 2
+
+    run_virtually(main())
+
+
 def test_without_a_stale_value_the_soft_timeout_waits_on() -> None:
     async def main() -> None:
         cache, loader = cache_with(CachePolicy(10, stale_if_error_s=100, soft_timeout_s=1)), Loader(4)
@@ -369,6 +446,37 @@ def test_a_leader_that_was_killed_is_replaced_when_its_lease_ends() -> None:
             assert await dead.acquire(digest, 3)
             assert await cache.get_or_load("k", loader, policy="p") == 1
             assert now() == pytest.approx(3.5, abs=0.1)
+
+    run_virtually(main())
+
+
+def test_those_here_need_not_wait_until_the_store_has_it() -> None:
+    async def main() -> None:
+        store = SharedStore(now)
+        tier = FakeTier(store)
+        clock = asyncio.get_running_loop().time
+        async with HybridCache(store=tier, secret=SECRET, clock=clock, policies={"p": CachePolicy(60)}) as cache:
+            tier.takes_s = 0.2
+            assert await cache.get_or_load("k", Loader(1), policy="p") == 1
+            assert now() == pytest.approx(1.4)  # two looks, and no write
+            assert not store.records
+            await asyncio.sleep(0.3)
+            assert len(store.records) == 1
+
+    run_virtually(main())
+
+
+def test_what_is_invalidated_before_the_loader_begins_does_not_concern_it() -> None:
+    async def main() -> None:
+        store, loader = SharedStore(now), Loader()
+        dead = FakeTier(store)
+        async with cache_with(CachePolicy(60), store) as cache:
+            await dead.acquire(cache._engine.digest("", "k", cache._engine.rules["p"], None), 3)
+            caller = asyncio.ensure_future(cache.get_or_load("k", loader, policy="p"))
+            await asyncio.sleep(1)
+            await cache.invalidate(namespace="p")
+            assert await caller == 1
+            assert await cache.get_or_load("k", loader, policy="p") == 1
 
     run_virtually(main())
 

@@ -257,7 +257,10 @@ class Bot:
         """Forget a person; return how many history rows that were."""
         chat = await self._people.canonical(chat)
         self._apologies.forget(chat)
-        return await self._people.delete(chat)
+        deleted = await self._people.delete(chat)
+        if self._cache is not None:
+            await self._cache.erase(chat.reveal())
+        return deleted
 
     async def export_chat(self, chat: ChatId) -> Mapping[str, object]:
         """Everything that is held about a person, in JSON types."""

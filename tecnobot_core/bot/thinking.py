@@ -1,10 +1,9 @@
 """An answer from the language model, with what it may know."""
 
-import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from ..cache import HybridCache
-from ..completion import ChatModel
+from ..cache import HybridCache, Uncached, answer_scope, is_cacheable_request, is_storable_answer, request_key
+from ..completion import ChatModel, DescribesRequests
 from ..history import HistoryWindow
 from ..knowledge import Passage
 from ..messages import ChatId, ChatMessage
@@ -13,7 +12,10 @@ from ..messages import ChatId, ChatMessage
 class Thinking:
     """Asks *model* with the prompt, the owner's passages and the last messages of the chat.
 
-    With a cache the same request of the same chat is asked once while the policy "reply" keeps it.
+    With a cache the same request is asked once while its policy keeps the answer: for everybody where it is a first
+    question that holds nothing of a person ("faq"), else for its chat alone ("reply"). Whatever the request holds is a
+    part of the key, so another prompt, model or passage is another answer. Only what has one answer is kept: requests
+    of a model that describes them, at a low temperature or with a seed, and answers that are whole.
     """
 
     def __init__(self, model: ChatModel, window: HistoryWindow, *, prompt: str, cache: HybridCache | None) -> None:
@@ -27,21 +29,23 @@ class Thinking:
     ) -> str:
         """The model's answer. Raises CompletionError when there is none."""
         rows = (*history, ChatMessage("user", question))
-        request = self._window.select(rows, system=self._system(passages)).messages
-        if self._cache is None:
-            return (await self._model.complete(request)).text
+        messages = self._window.select(rows, system=self._system(passages)).messages
+        if self._cache is not None and isinstance(self._model, DescribesRequests):
+            request = self._model.describe(messages)
+            if is_cacheable_request(request):
+                return await self._remembered(self._cache, request, messages, chat)
+        return (await self._model.complete(messages)).text
 
-        async def complete() -> str:
-            return (await self._model.complete(request)).text
+    async def _remembered(
+        self, cache: HybridCache, request: Mapping[str, object], messages: Sequence[ChatMessage], chat: ChatId
+    ) -> str:
+        async def complete() -> str | Uncached[str]:
+            completion = await self._model.complete(messages)
+            return completion.text if is_storable_answer(completion) else Uncached(completion.text)
 
-        return await self._cache.get_or_load(_request_key(request), complete, policy="reply", scope=chat)
+        policy, scope = answer_scope(request, user=chat.reveal())
+        return await cache.get_or_load(request_key(request), complete, policy=policy, scope=scope)
 
     def _system(self, passages: Sequence[Passage]) -> str | None:
         parts = [self._prompt, *(f"# {passage.title}\n{passage.text}" for passage in passages)]
         return "\n\n".join(part for part in parts if part) or None
-
-
-def _request_key(messages: Sequence[ChatMessage]) -> str:
-    """The whole request: whatever would change the answer changes the key."""
-    parts = [(m.role, m.content, m.tool_call_id, [(c.id, c.name, c.arguments) for c in m.tool_calls]) for m in messages]
-    return hashlib.sha256(repr(parts).encode("utf-8", "surrogatepass")).hexdigest()

@@ -37,6 +37,7 @@ class Rules:
     policy: CachePolicy
     prefix: str  # of its memory keys
     prefix_of_all: str  # of those without a scope
+    namespace_tag: bytes
     is_face: bool  # without a scope its keys are those of aiocache's face
     is_per_user: bool
     counts: PolicyStatistics = field(default_factory=PolicyStatistics)
@@ -62,11 +63,7 @@ class Engine:
     ) -> None:
         self._events = events
         self.space = KeySpace(secret, namespace)
-        self.rules = {
-            name: Rules(name, policy, prefix, scoped_key(prefix, None, ""), name == "default", policy.scope == "user")
-            for name, policy in policies.items()
-            for prefix in (self.space.policy_prefix(name),)
-        }
+        self.rules = {name: _rules(name, policy, self.space) for name, policy in policies.items()}
         self.memory = memory
         self.clock = clock
         self.guarded = (
@@ -140,13 +137,12 @@ class Engine:
     def tags(self, digest: bytes, rules: Rules, scope: str | None, tags: Sequence[str]) -> tuple[bytes, ...]:
         """All that can invalidate an entry."""
         scopes = () if scope is None else (self.space.scope_tag(scope),)
-        return (digest, self.space.namespace_tag(rules.name), *scopes, *(self.space.tag(tag) for tag in tags))
+        return (digest, rules.namespace_tag, *scopes, *(self.space.tag(tag) for tag in tags))
 
     async def forget(self, keys: Sequence[str], digests: Sequence[bytes]) -> None:
         """Remove single keys, here, in the store, and in the memory of other processes."""
         self.check_usable()
         for key in keys:
-            self.flights.forget(key)
             self.memory.delete(key)
         await self.invalidations.mark(digests)
         if self.stored is not None:
@@ -171,7 +167,6 @@ class Engine:
         """Remove what belongs to the scope *user*; return how many entries that were."""
         self.check_usable()
         prefixes = tuple(scope_prefix(rules.prefix, user) for rules in self.rules.values())
-        self.flights.forget_where(lambda key: key.startswith(prefixes))
         tag = self.space.scope_tag(user)
         # First the mark: then nobody writes again what is erased.
         await self.invalidations.mark((tag,))
@@ -239,3 +234,16 @@ class Engine:
             yield "store_pending", lambda: guarded.pending
             for name in guarded.statistics.__slots__:
                 yield f"store_{name}", lambda name=name: getattr(guarded.statistics, name)  # type: ignore[misc]
+
+
+def _rules(name: str, policy: CachePolicy, space: KeySpace) -> Rules:
+    prefix = space.policy_prefix(name)
+    return Rules(
+        name,
+        policy,
+        prefix,
+        scoped_key(prefix, None, ""),
+        space.namespace_tag(name),
+        is_face=name == "default",
+        is_per_user=policy.scope == "user",
+    )

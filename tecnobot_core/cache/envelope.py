@@ -7,10 +7,14 @@ import zlib
 from hashlib import blake2b
 from typing import Any
 
+from .memory.values import weigh
+
 COMPRESS_FROM_BYTES = 1024  # below it the headers and the time cost more than what is saved
 VERSION = 1
 _HEADER = struct.Struct(">BcBdf")  # version, codec, compressed, fresh until in the store's clock, seconds of its load
 _PROOF_BYTES = 8
+ENTRY_BYTES = 256  # the object, its three times and the tuple of its tags
+TAG_BYTES = 72
 MAX_DEPTH = 100
 
 
@@ -38,6 +42,10 @@ class Entry:
         self.tags = tags
         self.load_s = load_s
         self.retry_at = retry_at
+
+    def __cache_weight__(self) -> int:
+        """What it takes with its value, in bytes."""
+        return ENTRY_BYTES + len(self.tags) * TAG_BYTES + weigh(self.value)
 
     def __reduce__(self) -> tuple[type["Entry"], tuple[Any, ...]]:
         return Entry, (self.value, self.began_at, self.fresh_until, self.tags, self.load_s, self.retry_at)

@@ -5,7 +5,7 @@ import pickle
 from collections.abc import AsyncIterator
 
 import pytest
-from aiocache.lock import OptimisticLock, OptimisticLockError
+from aiocache.lock import OptimisticLock, OptimisticLockError, RedLock
 
 from tecnobot_core.adapters.postgres import Database
 from tecnobot_core.adapters.postgres.cache import PostgresCache
@@ -103,6 +103,13 @@ async def test_of_two_who_read_the_same_the_first_writes(cache: PostgresCache, o
     async with OptimisticLock(cache, "k") as lock:
         await lock.cas(4, ttl=60)
     assert await other.get("k") == 4
+
+
+async def test_a_redlock_is_given_back_by_its_holder_only(cache: PostgresCache, other: PostgresCache) -> None:
+    async with RedLock(cache, "k", lease=60):
+        assert await other._redlock_release(other.build_key("k-lock"), "somebody else's") == 0
+        assert await other.exists("k-lock")
+    assert not await other.exists("k-lock")
 
 
 async def test_trouble_is_a_store_error(database_url: str, database: Database) -> None:

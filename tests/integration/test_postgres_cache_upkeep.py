@@ -235,6 +235,7 @@ async def test_after_it_was_lost_there_is_another(
 
 
 async def test_one_that_broke_off_is_given_back_without_a_complaint(tier: PostgresTier) -> None:
+    await eventually(lambda: held_by(tier) is not None)
     connection = tier._held._free
     assert connection is not None
     # Closed, and not cleaned up yet: what asyncpg does on a broken answer, and what a statement under way may find.
@@ -280,6 +281,7 @@ async def test_what_the_server_refuses_does_not_cost_it(tier: PostgresTier, data
 async def test_one_that_died_without_a_word_is_replaced(database: Database) -> None:
     clock = FakeClock()
     async with PostgresTier(database, sleep=clock.sleep) as tier:
+        await eventually(lambda: held_by(tier) is not None)
         pid = held_by(tier)
         assert pid
         os.kill(pid, signal.SIGSTOP)
