@@ -97,7 +97,7 @@ class TecnoBot:
         # Or anything with `search(question, limit)`.
         self.knowledge_store = PostgresKnowledge(self.database, self.chatbot_id, self.shop["shop"]["language"])
         self.model = await self._model()
-        self.cache = await self.stack.enter_async_context(await self._cache())
+        self.cache = await self.stack.enter_async_context(self._cache())
 
     def bot(
         self, transport: Transport, *, durable: bool, drain_s: float = 2.0, policy: TurnPolicy | None = None
@@ -169,13 +169,11 @@ class TecnoBot:
     def _delivery(self) -> PostgresDelivery:
         return PostgresDelivery(self.database, self.chatbot_id, write_window_s=self.settings.write_window_s)
 
-    async def _cache(self) -> HybridCache:
-        store = None
-        if self.model is not None:  # without a model there is nothing that other processes could use
-            store = await self.stack.enter_async_context(PostgresTier(self.database))
+    def _cache(self) -> HybridCache:
         return HybridCache(
             self.settings.cache_max_bytes,
-            store,
+            # Without a model there is nothing that other processes could use.
+            None if self.model is None else PostgresTier(self.database),
             policies=policies_with(self.settings.cache_ttl_s),
             secret=secret_key(self.settings),
             namespace=self.chatbot_id,

@@ -357,6 +357,42 @@ async def test_whoever_is_cancelled_while_flushing_loses_nothing(
     assert set(store.records) == {A}
 
 
+async def test_what_a_cancelled_flush_leaves_is_older_than_what_was_set_meanwhile(
+    guarded: GuardedTier, store: FakeTier, clock: FakeClock
+) -> None:
+    slow = Slow(store)
+    await guarded.put_many([lasting(guarded, key, b"old", tags=(TAG,)) for key in (A, B)])
+    flushing = asyncio.create_task(guarded.flush())
+    await slow.reached()
+    await guarded.put_many([lasting(guarded, A, b"new")])
+    erasing = asyncio.create_task(guarded.erase(TAG))
+    await clock.settle()
+    flushing.cancel()
+    for _ in range(4):
+        slow.pass_on()
+        await clock.advance(WINDOW_S)
+    assert await erasing == 1
+    assert {key: record.data for key, record in store.records.items()} == {A: b"new"}
+
+
+async def test_a_key_waits_once_whatever_is_to_be_done_with_it(guarded: GuardedTier, store: FakeTier) -> None:
+    store.errors.append(BROKEN)
+    with pytest.raises(StoreError):
+        await guarded.delete_many([A])
+    assert guarded.pending == 1
+    await guarded.put_many([lasting(guarded, A)])
+    assert guarded.pending == 1
+    slow = Slow(store)
+    flushing = asyncio.create_task(guarded.flush())
+    await slow.reached()
+    await guarded.put_many([lasting(guarded, A)])
+    store.errors.append(BROKEN)
+    slow.pass_on()
+    await flushing
+    assert guarded.pending == 1
+    slow.pass_on()
+
+
 async def test_one_failed_write_is_dropped_and_the_rest_is_written(
     guarded: GuardedTier, store: FakeTier, clock: FakeClock
 ) -> None:
@@ -421,6 +457,9 @@ async def test_it_heals_and_tells_both(store: FakeTier, clock: FakeClock) -> Non
         assert guarded.is_broken
         store.is_down = False
         await clock.advance(2 * FIRST_DELAY_S)
+        store.errors.extend([BROKEN, BROKEN])  # of three, as if there had been none before
+        for _ in range(2):
+            await guarded.get_many([A])
         assert not guarded.is_broken
         await guarded.put_many([lasting(guarded, A)])
         await guarded.flush()

@@ -369,7 +369,9 @@ def test_a_failure_is_remembered_with_a_value_that_was_written_down() -> None:
             await cache.set(str(number), "x" * 400)
         loader.fails = RuntimeError("down")
         await asyncio.sleep(50)
-        assert [await cache.get_or_load("k", loader, policy="p") for _ in range(3)] == [1, 1, 1]
+        for _ in range(3):
+            assert await cache.get_or_load("k", loader, policy="p") == 1
+            cache._memory.entries.copies.trim(0)  # what was read is an object as well, for a while
         assert loader.calls == 2
 
     run_virtually(main())

@@ -13,7 +13,7 @@ from tecnobot_core.cache.aiocache_tier import AiocacheTier
 from tecnobot_core.cache.guarded import GuardedTier
 from tecnobot_core.cache.ports import Record
 from tecnobot_core.errors import ConfigurationError, StoreError
-from tecnobot_core.testing import FakeTier
+from tecnobot_core.testing import FakeClock, FakeTier
 from tests.contracts.cache_tiers import A, B, Client, Clients, LeasesContract, MarksContract, RecordsContract, lasting
 
 
@@ -72,6 +72,15 @@ class TestAiocacheTier(RecordsContract):
         month = 30 * 86_400
         assert cache.ttls == {1: 2, 2: 1, 512: 2, month: 2}
         assert all(type(ttl) is int for ttl in cache.ttls)
+
+    async def test_the_backends_whole_seconds_make_nothing_last_longer(self) -> None:
+        clock = FakeClock(1000.0)
+        tier = AiocacheTier(SimpleMemoryCache(timeout=0), clock=clock)
+        await tier.put_many([Record(A, b"x", 1000.0, 1000.5)])
+        clock.now = 1000.499
+        assert set(await tier.get_many([A])) == {A}
+        clock.now = 1000.5
+        assert await tier.get_many([A]) == {}
 
     @pytest.mark.parametrize("serializer", [JsonSerializer(), PickleSerializer(), JsonSerializer(encoding=None)])
     def test_a_serializer_that_changes_bytes_is_refused(self, serializer: Any) -> None:

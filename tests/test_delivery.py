@@ -582,6 +582,29 @@ async def test_a_batch_that_is_larger_than_the_inbox_does_not_wait_for_itself() 
         assert len(harness.transport.sent) == 5
 
 
+async def test_what_is_to_be_said_later_is_not_marked_with_its_turn() -> None:
+    async def handle(message: InboundMessage) -> Turn:
+        later = OutboundMessage(chat=message.chat, key=f"{message.id}/0", text="later", delay_s=5.0)
+        return replace(echo(message), outgoing=(later, replace(later, key=f"{message.id}/1", delay_s=0.0)))
+
+    class MarkingStore(MemoryDelivery):
+        marked: Collection[str] | None = None
+
+        async def commit(
+            self, turns: Sequence[Turn], *, taken: Collection[str] = (), again_at: float | None = None
+        ) -> Sequence[OutboxEntry]:
+            self.marked = taken
+            return await super().commit(turns, taken=taken, again_at=again_at)
+
+    store = MarkingStore(MemoryConversations())
+    async with Harness(handle, store=store) as harness:
+        await harness.delivery.accept([inbound("a", 1)])
+        await harness.clock.advance(4.9)
+        assert (store.marked, harness.transport.sent) == ([], [])
+        await harness.clock.advance(0.1)
+        assert [message.key for message in harness.transport.sent] == ["a-1/0", "a-1/1"]
+
+
 async def test_what_is_old_is_forgotten_every_hour() -> None:
     class ForgetfulStore(MemoryDelivery):
         async def purge(self, older_than_s: float, batch: int = 5000) -> int:

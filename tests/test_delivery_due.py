@@ -3,13 +3,13 @@
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
 from itertools import pairwise
 
 import pytest
 
-from tecnobot_core.delivery import Delivery, Due, MemoryConversations, MemoryDelivery, TurnContext
+from tecnobot_core.delivery import Delivery, Due, MemoryConversations, MemoryDelivery, OutboxEntry, Pending, TurnContext
 from tecnobot_core.errors import LeaseLostError, LifecycleError, StoreError
 from tecnobot_core.events import EventBus, TurnFailed
 from tecnobot_core.messages import ChatId, ChatMessage, Conversation, InboundMessage, OutboundMessage, Position, Turn
@@ -26,9 +26,17 @@ class Store(MemoryDelivery):
     def __init__(self, conversations: MemoryConversations) -> None:
         super().__init__(conversations)
         self.claims: list[tuple[float, int]] = []  # until, limit
+        self.again_at: list[float | None] = []  # with each commit
         self.failures: list[StoreError] = []
         self.gate = asyncio.Event()
         self.gate.set()
+        self.load_gate = asyncio.Event()
+        self.load_gate.set()
+
+    async def pending(self, after: int, limit: int) -> Sequence[Pending]:
+        found = await super().pending(after, limit)
+        await self.load_gate.wait()
+        return found
 
     async def claim_due(self, until: float, limit: int) -> Due:
         self.claims.append((until, limit))
@@ -37,6 +45,12 @@ class Store(MemoryDelivery):
         due = await super().claim_due(until, limit)
         await self.gate.wait()
         return due
+
+    async def commit(
+        self, turns: Sequence[Turn], *, taken: Collection[str] = (), again_at: float | None = None
+    ) -> Sequence[OutboxEntry]:
+        self.again_at.append(again_at)
+        return await super().commit(turns, taken=taken, again_at=again_at)
 
 
 class Shop:
@@ -53,8 +67,10 @@ class Shop:
         self.turns: list[tuple[float, str]] = []  # when, and what came
         self.sent: list[str] = []
         self.failures: Counter[str] = Counter()  # how often handling a text still fails
-        self.door = asyncio.Event()
+        self.door = asyncio.Event()  # into the handler
         self.door.set()
+        self.exit = asyncio.Event()  # out of it, for what is not done
+        self.exit.set()
         self.happened: list[object] = []
         events = EventBus()
         events.on("event", self.happened.append)
@@ -105,6 +121,7 @@ class Shop:
         position, says = (await self.look(message.chat)).position, message.text
         if message.kind == "signal":
             if position is None or position.due_at is None or now_s < position.due_at:
+                await self.exit.wait()
                 return Turn(chat=message.chat, inbound=(message.id,), outcome="skipped", answered_by="signal")
             says, position = f"time is over: {position.step}", None
         elif message.text.startswith("wait "):
@@ -235,6 +252,23 @@ async def test_a_signal_keeps_its_place_behind_what_was_written_before() -> None
         assert found.due_at == [15.0, 35.0]
 
 
+async def test_what_became_due_while_an_earlier_signal_waited_is_done_right_after_it() -> None:
+    async with shop() as found:
+        await found.says("wait 10")
+        await found.clock.advance(9)
+        found.door.clear()
+        await found.says("wait 2")
+        await found.clock.advance(3)
+        found.exit.clear()
+        found.door.set()
+        await found.clock.advance(3)  # until 15; at 12 the signal was too early for the new position
+        assert found.due_at == [12.0]
+        found.exit.set()
+        await found.clock.settle()
+        assert found.due_at == [12.0, 15.0]
+        assert found.sent[-1] == "time is over: size"
+
+
 async def test_the_step_alone_does_what_is_due_and_tells_the_next_time() -> None:
     async with shop() as found:
         assert await found.delivery.claim_due() is None
@@ -253,7 +287,7 @@ async def test_the_step_at_once_after_opening_waits_for_what_is_being_loaded() -
     await found.stand(ANA, at=NOON)
     await found.store.accept([InboundMessage(id="old", chat=ANA, sent_at=NOON, text="hola")])
     async with found.delivery:
-        await found.delivery.claim_due()
+        assert await found.delivery.claim_due() is None  # there is room, so nothing was left
         await found.clock.settle()
         assert [text for _, text in found.turns] == ["hola", "due"]
 
@@ -296,7 +330,12 @@ async def test_nothing_is_claimed_while_messages_wait_in_the_store_only() -> Non
         await found.clock.advance(10)
         assert found.store.claims == []
         assert await found.delivery.claim_due() == NOON + 10  # as soon as there is room
+        found.store.load_gate.clear()
         found.door.set()
+        await found.clock.advance(10)
+        assert found.delivery.statistics().waiting == 0
+        assert found.store.claims == []
+        found.store.load_gate.set()
         await found.clock.advance(10)
         assert [text for _, text in found.turns] == [*(f"m{n}" for n in range(20)), "due"]
 
@@ -325,6 +364,25 @@ async def test_what_is_committed_during_a_claim_is_done_in_time() -> None:
         await claiming
         await found.clock.advance(10)
         assert found.due_at == [5.0]
+
+
+async def test_what_is_committed_during_a_claim_is_not_behind_what_is_claimed() -> None:
+    async with shop() as found:
+        await found.says("wait 1", BEN)
+        found.store.gate.clear()
+        await found.clock.advance(1)
+        await found.says("wait 4")
+        found.store.gate.set()
+        await found.clock.advance(10)
+        assert found.due_at == [1.0, 5.0]
+        assert len(found.store.claims) <= 4
+
+
+async def test_a_chat_that_memory_forgot_is_not_due() -> None:
+    found = Shop()
+    found.conversations._max_chats = 1
+    await found.stand(ANA, BEN, at=NOON)
+    assert [pending.message.chat for pending in (await found.store.claim_due(NOON, 9)).pending] == [BEN]
 
 
 # Failures
@@ -381,6 +439,7 @@ async def test_a_failed_signal_that_the_application_sent_is_not_sent_again() -> 
         await found.delivery.accept([InboundMessage(id="r", chat=ANA, sent_at=NOON, text="release", kind="signal")])
         await found.clock.advance(60 * MINUTE_S)
         assert [text for _, text in found.turns] == ["wait 5000", "release"]
+        assert found.store.again_at == [None, None]
 
 
 async def test_a_turn_that_cannot_be_stored_is_tried_again_too(caplog: pytest.LogCaptureFixture) -> None:

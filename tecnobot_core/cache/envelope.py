@@ -13,7 +13,7 @@ COMPRESS_FROM_BYTES = 1024  # below it the headers and the time cost more than w
 VERSION = 1
 _HEADER = struct.Struct(">BcBdf")  # version, codec, compressed, fresh until in the store's clock, seconds of its load
 _PROOF_BYTES = 8
-ENTRY_BYTES = 256  # the object, its three times and the tuple of its tags
+ENTRY_BYTES = 224  # the object, its two times and the tuple of its tags
 TAG_BYTES = 72
 MAX_DEPTH = 100
 
@@ -21,11 +21,11 @@ MAX_DEPTH = 100
 class Entry:
     """A value in memory with what its policy needs.
 
-    ``began_at`` is when its loading began, a stamp of KnownMarks. ``fresh_until`` is on the clock of the memory tier;
-    ``load_s`` is how long loading took, which is what a hit saves; until ``retry_at`` nobody tries to load again.
+    ``began_at`` is when its loading began, a stamp of KnownMarks. ``fresh_until`` is on the clock of the memory tier, as
+    is ``retry_at``, until when nobody tries to load again.
     """
 
-    __slots__ = ("began_at", "fresh_until", "load_s", "retry_at", "tags", "value")
+    __slots__ = ("began_at", "fresh_until", "retry_at", "tags", "value")
 
     def __init__(
         self,
@@ -33,14 +33,12 @@ class Entry:
         began_at: float,
         fresh_until: float,
         tags: tuple[bytes, ...] = (),
-        load_s: float = 0.0,
         retry_at: float | None = None,
     ) -> None:
         self.value = value
         self.began_at = began_at
         self.fresh_until = fresh_until
         self.tags = tags
-        self.load_s = load_s
         self.retry_at = retry_at
 
     def __cache_weight__(self) -> int:
@@ -48,7 +46,7 @@ class Entry:
         return ENTRY_BYTES + len(self.tags) * TAG_BYTES + weigh(self.value)
 
     def __reduce__(self) -> tuple[type["Entry"], tuple[Any, ...]]:
-        return Entry, (self.value, self.began_at, self.fresh_until, self.tags, self.load_s, self.retry_at)
+        return Entry, (self.value, self.began_at, self.fresh_until, self.tags, self.retry_at)
 
 
 class NotJsonError(TypeError):

@@ -107,7 +107,10 @@ class HybridCache(EngineFace):
         who waits and is not remembered; nor is what it returns as ``Uncached``. The loader runs in a task of its own,
         which ends when nobody waits any more.
         """
-        rules = self._rules.get(policy) or self._engine.rules_of(policy)
+        try:
+            rules = self._rules[policy]
+        except KeyError:
+            rules = self._engine.rules_of(policy)
         # What follows is written out, as it is the way of every hit: a call costs as much as the rest.
         if scope:
             full_key = "".join((rules.prefix, str(len(scope)), "\0", scope, key))
@@ -120,9 +123,7 @@ class HybridCache(EngineFace):
             now, began_at = self._clock(), entry.began_at
             if now < entry.fresh_until and now < self._entries.earliest and began_at > self._marks.newest:
                 self._touch(full_key)
-                counts = rules.counts
-                counts.memory_hits += 1
-                counts.saved_s += entry.load_s
+                rules.counts.memory_hits += 1
                 return entry.value  # type: ignore[no-any-return]
         found = self._recall(full_key, rules)
         return found if found is not MISSING else await self._load(full_key, key, loader, rules, scope, tags)  # type: ignore[no-any-return]
@@ -208,7 +209,6 @@ class HybridCache(EngineFace):
             rules.counts.invalidated += 1
             return MISSING
         rules.counts.memory_hits += 1
-        rules.counts.saved_s += entry.load_s
         return entry.value
 
     async def _load(

@@ -164,6 +164,7 @@ class Loading:
             raise
         load_s = self._clock() - began
         counts.load_s += load_s
+        counts.know_load(load_s)
         if isinstance(value, Uncached):
             counts.unkept += 1
             return value.value
@@ -187,7 +188,7 @@ class Loading:
             load.counts.unkept += 1
             return
         now = self._clock()
-        entry = Entry(value, began_at, now + ttl_s, load.tags, load_s)
+        entry = Entry(value, began_at, now + ttl_s, load.tags)
         self._memory.put(load.key, value if load.is_plain else entry, now + keep_s)
         if data is not None and self._stored is not None:
             load.counts.stored_bytes += len(data)
@@ -219,12 +220,12 @@ class Loading:
         kept = found.get(load.digest)
         if kept is None:
             return None
+        load.counts.know_load(kept.load_s)
         self._memory.put(load.key, kept.entry, kept.expires_at)
         return kept.entry
 
     def _hit(self, load: Load, entry: Entry) -> Any:
         load.counts.store_hits += 1
-        load.counts.saved_s += entry.load_s
         return entry.value
 
     def _stale(self, load: Load) -> Entry | None:

@@ -17,7 +17,6 @@ class KeySpace:
             raise ValueError(f"secret must be 16 to 64 bytes, not {len(secret)}")
         self._digester = partial(blake2b, key=secret, digest_size=16)
         self._namespace = namespace or ""
-        self.prefix = f"\0{self.digest('memory').hex()[:16]}\0"
 
     def digest(self, kind: str, *parts: str) -> bytes:
         """16 bytes for *parts* of this *kind*."""
@@ -43,7 +42,7 @@ class KeySpace:
 
     def policy_prefix(self, policy: str) -> str:
         """What the memory keys of *policy* begin with."""
-        return f"{self.prefix}{len(policy)}\0{policy}"
+        return f"\0{self.digest('memory', policy).hex()[:16]}"
 
 
 def scoped_key(prefix: str, scope: str | None, key: str) -> str:

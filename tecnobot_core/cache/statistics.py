@@ -9,7 +9,7 @@ class PolicyStatistics:
     """Counts of one policy since the cache was made.
 
     A miss is a load that was needed; ``waits`` are callers who joined one. ``saved_s`` is what the hits would have
-    taken. ``unkept`` values were given to whoever asked, and could not or must not be kept; ``memory_only`` ones are
+    taken, at the mean of the loads that are known, here and of other processes. ``unkept`` values were given to whoever asked, and could not or must not be kept; ``memory_only`` ones are
     not JSON, so the store has them not.
     """
 
@@ -28,7 +28,19 @@ class PolicyStatistics:
     memory_only: int = 0
     unreadable: int = 0
     stored_bytes: int = 0
-    saved_s: float = 0.0
+    known_loads: int = 0
+    known_load_s: float = 0.0
+
+    @property
+    def saved_s(self) -> float:
+        """Seconds that hits would have taken."""
+        hits = self.memory_hits + self.store_hits
+        return hits * self.known_load_s / self.known_loads if self.known_loads else 0.0
+
+    def know_load(self, load_s: float) -> None:
+        """A value took *load_s* to load, here or elsewhere."""
+        self.known_loads += 1
+        self.known_load_s += load_s
 
     @property
     def saved_calls(self) -> int:
@@ -36,7 +48,11 @@ class PolicyStatistics:
         return self.memory_hits + self.store_hits + self.waits
 
 
-POLICY_COUNTS = (*(field.name for field in fields(PolicyStatistics)), "saved_calls")
+POLICY_COUNTS = (
+    *(field.name for field in fields(PolicyStatistics) if not field.name.startswith("known")),
+    "saved_calls",
+    "saved_s",
+)
 
 
 class CacheStatistics(Mapping[str, float]):

@@ -15,10 +15,11 @@ CLOCKS_APART_S = 5.0  # what machines may differ in measuring the store's clock
 
 @dataclass(slots=True)
 class Kept:
-    """An entry, and until when memory may hold it."""
+    """An entry, until when memory may hold it, and how long it took to load."""
 
     entry: Entry
     expires_at: float
+    load_s: float
 
 
 class StoredEntries:
@@ -98,5 +99,5 @@ class StoredEntries:
             counts.unreadable += 1
             return None
         here = self._clock()
-        entry = Entry(value, record.loaded_at, here + min(fresh_until - now, max_ttl_s), all_tags, load_s)
-        return Kept(entry, here + keep_s)
+        entry = Entry(value, record.loaded_at, here + min(fresh_until - now, max_ttl_s), all_tags)
+        return Kept(entry, here + keep_s, load_s)

@@ -67,8 +67,8 @@ class Backlog:
 
     @property
     def room(self) -> int:
-        """How many more may come now; none while something waits in the store only, which comes first."""
-        return 0 if self._left_behind else max(max(self._max_loaded // 2, 1) - len(self._lanes), 0)
+        """How many more may come before half of it is taken; the other half is for what waits in the store."""
+        return max(max(self._max_loaded // 2, 1) - len(self._lanes), 0)
 
     async def wait_room(self) -> int:
         """The ``room`` that there is once what is being loaded is here."""

@@ -36,10 +36,8 @@ def to_us(at: float) -> int:
 
 
 def due_us(at: float | None) -> int | None:
-    """As ``to_us``, but rounded up, so that at the time that is stored *at* has come; None for what never comes."""
-    if at is None or at * 1e6 >= _MAX_US:
-        return None
-    return _within(at, math.ceil)
+    """As ``to_us``, but rounded up, so that at the time that is stored *at* has come. None is none."""
+    return None if at is None else _within(at, math.ceil)
 
 
 def until_us(at: float) -> int:

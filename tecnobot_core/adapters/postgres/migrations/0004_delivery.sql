@@ -206,8 +206,7 @@ BEGIN
     WITH taken AS (
         UPDATE tecnobot.conversation SET due_at = NULL
         FROM jsonb_array_elements(claimed) WITH ORDINALITY AS given (item, number)
-        WHERE chatbot_id = wanted_chatbot AND chat_id = (item ->> 'chat_id')::bigint
-            AND due_at = tecnobot.at_us((item ->> 'due_us')::bigint)
+        WHERE chat_id = (item ->> 'chat_id')::bigint AND due_at = tecnobot.at_us((item ->> 'due_us')::bigint)
         RETURNING item, number
     )
     SELECT jsonb_agg(item ORDER BY number) INTO signals FROM taken;
