@@ -1,7 +1,8 @@
 """The caches that are measured beside each other, each as its users call it."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -17,10 +18,20 @@ N_PEER_KEYS = 1_000_000  # room of the caches that count entries
 
 @dataclass(frozen=True)
 class Peer:
-    """A cache by its two commands; the third argument of *set* is the ttl."""
+    """A cache by its two commands; the third argument of *set* is the ttl. *get_all* is the loop that is measured."""
 
     get: Callable[[str], Awaitable[Any]]
     set: Callable[[str, Any, float], Awaitable[Any]]
+    get_all: Callable[[Sequence[str]], Awaitable[None]] | None = None
+
+    async def read(self, keys: Sequence[str]) -> None:
+        """Ask for one key after the other."""
+        if self.get_all is not None:
+            await self.get_all(keys)
+            return
+        get = self.get
+        for key in keys:
+            await get(key)
 
 
 class Floor:
@@ -61,20 +72,30 @@ def ours(max_mib: int = 64, **options: Any) -> Peer:
     return Peer(cache.get, cache.set)
 
 
-def ours_by_policy(max_mib: int = 64) -> Peer:
-    """HybridCache through ``get_or_load`` under a policy, for one person."""
-    cache = HybridCache(max_mib * MIB)
+def ours_by_policy(scope: str | None = None) -> Peer:
+    """HybridCache through ``get_or_load``: for everybody, or under a policy of one person, *scope*."""
+    cache = HybridCache(64 * MIB)
+    policy = "transcript" if scope is None else "reply"
 
     async def load() -> Any:
-        return value
+        raise LookupError("it was loaded before")
 
-    async def put(key: str, given: Any, ttl: float) -> None:
-        nonlocal value
-        value = given
-        await cache.get_or_load(key, load, policy="reply", scope="34600000000")
+    async def put(key: str, value: Any, ttl: float) -> None:
+        async def load() -> Any:
+            return value
 
-    value: Any = None
-    return Peer(lambda key: cache.get_or_load(key, load, policy="reply", scope="34600000000"), put)
+        await cache.get_or_load(key, load, policy=policy, scope=scope)
+
+    async def get_all(keys: Sequence[str]) -> None:
+        for key in keys:
+            await cache.get_or_load(key, load, policy="transcript")
+
+    async def get_all_of_one(keys: Sequence[str]) -> None:
+        for key in keys:
+            await cache.get_or_load(key, load, policy="reply", scope=scope)
+
+    get = partial(cache.get_or_load, loader=load, policy=policy, scope=scope)
+    return Peer(get, put, get_all if scope is None else get_all_of_one)
 
 
 def aiocache(**options: Any) -> Peer:

@@ -3,12 +3,14 @@
 import json
 import subprocess
 import sys
+from operator import itemgetter
 from statistics import median
 
 from benchmarks._cache.alone import N_ENTRIES, N_EXPIRING, PEERS
 from benchmarks._report import Report
 
 IMPORTS = 7  # RSS of a new process differs by some pages from one to the next
+RUNS = 3
 MIB = 1 << 20
 IMPORT = "from tecnobot_core import HybridCache\nHybridCache()"
 WITHOUT_REDIS = "import sys\nsys.modules['redis'] = None"
@@ -18,12 +20,23 @@ RSS = "print(int(open('/proc/self/statm').read().split()[1]) * 4096)"
 def report_shrink(report: Report) -> None:
     """What a shrink of 130 MB by half takes, and what the system gets back."""
     for traffic, label in (("sets", "sets only"), ("reads", "sets and reads")):
-        shrunk = _alone("shrink", traffic)
+        runs = [_alone("shrink", traffic) for _ in range(RUNS)]
+        shrunk = min(runs, key=itemgetter("took_ms"))
+        slice_ms = max(run["slice_ms"] for run in runs)
         what = f"7 shrink 130 → 65 MB, {label}"
-        report.add(f"{what}: time", shrunk["took_ms"], "ms", "at most 100", shrunk["took_ms"] <= 100)
-        report.add(f"{what}: longest slice, CPU", shrunk["slice_ms"], "ms", "at most 5", shrunk["slice_ms"] <= 5)
-        percent = 100 * shrunk["returned"]
-        report.add(f"{what}: left RSS, of {shrunk['freed_mb']:.0f} MB", percent, "%", "at least 80", percent >= 80)
+        report.add(f"{what}: time, best of {RUNS}", shrunk["took_ms"], "ms", "at most 100", shrunk["took_ms"] <= 100)
+        report.add(f"{what}: CPU of that run", shrunk["cpu_ms"], "ms")
+        report.add(f"{what}: longest slice of all runs, CPU", slice_ms, "ms", "at most 5", slice_ms <= 5)
+        percent = 100 * min(run["returned"] for run in runs)
+        report.add(
+            f"{what}: left RSS, least of all runs, of {shrunk['freed_mb']:.0f} MB",
+            percent,
+            "%",
+            "at least 80",
+            percent >= 80,
+        )
+    at_once = min(_alone("shrink_at_once")["took_ms"] for _ in range(RUNS))
+    report.add(f"7 HybridCache.shrink, in one go, best of {RUNS}", at_once, "ms")
 
 
 def report_memory(report: Report) -> None:
@@ -44,16 +57,16 @@ def report_memory(report: Report) -> None:
 
 def report_expiry(report: Report) -> None:
     """How long the loop stands still while many entries expire."""
-    what = f"9 {N_EXPIRING:,} entries expire in one second"
+    what = f"9 {N_EXPIRING:,} entries expire in one second, worst of {RUNS}"
     for peer in ("HybridCache", "aiocache", "cashews"):
-        expired = _alone("expiry", peer)
-        if not expired:
+        runs = [_alone("expiry", peer) for _ in range(RUNS)]
+        if not runs[0]:
             report.add(f"{what}, {peer}", "not installed", "")
             continue
-        stall_ms, idle = expired["stall_ms"], expired["idle_percent"]
+        stall_ms, wall_ms, idle = (max(run[name] for run in runs) for name in ("stall_ms", "wall_ms", "idle_percent"))
         goals = [("at most 5", stall_ms <= 5), ("at most 0.5", idle <= 0.5)] if peer == "HybridCache" else [(), ()]
         report.add(f"{what}, {peer}: longest stall, CPU", stall_ms, "ms", *goals[0])
-        report.add(f"{what}, {peer}: longest stall, wall clock", expired["wall_ms"], "ms")
+        report.add(f"{what}, {peer}: longest stall, wall clock", wall_ms, "ms")
         report.add(f"{what}, {peer}: idle CPU after it", idle, "%", *goals[1])
 
 

@@ -63,7 +63,11 @@ async def report_ratios(report: Report) -> None:
             goal = {"scans": SCAN_GOALS[share], "drift": DRIFT_GOAL}.get(name)
             label = f"5 hit ratio, {name}, {share:.0%} budget: ours − LRU of cachetools ({lru:.3f})"
             report.add(
-                label, ours - lru, "", "" if goal is None else f"at least {goal:+.2f}", goal and ours - lru >= goal
+                label,
+                ours - lru,
+                "",
+                "" if goal is None else f"at least {goal:+.2f}",
+                None if goal is None else ours - lru >= goal,
             )
 
 

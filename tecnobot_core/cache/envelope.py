@@ -21,8 +21,8 @@ MAX_DEPTH = 100
 class Entry:
     """A value in memory with what its policy needs.
 
-    ``began_at`` is when its loading began, a stamp of KnownMarks. ``fresh_until`` is on the clock of the memory tier, as
-    is ``retry_at``, until when nobody tries to load again.
+    ``began_at`` is when its loading began, a stamp of KnownMarks. ``fresh_until`` is on the clock of the memory tier;
+    so is ``retry_at``, until when nobody tries to load again.
     """
 
     __slots__ = ("began_at", "fresh_until", "retry_at", "tags", "value")

@@ -9,8 +9,8 @@ class PolicyStatistics:
     """Counts of one policy since the cache was made.
 
     A miss is a load that was needed; ``waits`` are callers who joined one. ``saved_s`` is what the hits would have
-    taken, at the mean of the loads that are known, here and of other processes. ``unkept`` values were given to whoever asked, and could not or must not be kept; ``memory_only`` ones are
-    not JSON, so the store has them not.
+    taken, at the mean of the loads that are known, here and of other processes. ``unkept`` values were given to
+    whoever asked, and could not or must not be kept; ``memory_only`` ones are not JSON, so the store has them not.
     """
 
     memory_hits: int = 0

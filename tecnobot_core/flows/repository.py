@@ -182,7 +182,7 @@ class FlowRepository:
                     await wait_or_sleep(changed, self._poll_s, sleep=self._sleep)
 
     async def purge_versions(self) -> int:
-        """Delete old versions on which no conversation stands; return how many. A failing store is tried again later."""
+        """Delete old versions on which no conversation stands; return how many. A failing store waits for the next."""
         if not isinstance(self._store, KeepsVersions):
             return 0
         try:

