@@ -6,8 +6,9 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
+from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlencode, urlsplit
 
 import asyncpg
 import pytest
@@ -17,6 +18,7 @@ from tecnobot_core.adapters.postgres.cache import PostgresTier
 from tecnobot_core.cache.guarded import GuardedTier
 from tecnobot_core.cache.ports import Record
 from tecnobot_core.errors import LifecycleError, StoreError
+from tecnobot_core.testing import FaultyProxy
 from tests.contracts.cache_tiers import (
     ANA,
     LUIS,
@@ -166,6 +168,25 @@ async def test_an_answer_that_does_not_come_is_a_store_error_in_time(database: D
             assert time.monotonic() - began_at < 1.5
 
 
+async def test_whoever_asks_over_the_pool_does_not_wait_until_a_connection_is_repaired(
+    database: Database, database_url: str
+) -> None:
+    parts = urlsplit(database_url)
+    server = parse_qs(parts.query)
+    socket = Path(server["host"][0]) / f".s.PGSQL.{server['port'][0]}"
+    async with FaultyProxy(socket) as proxy:
+        query = urlencode({"host": proxy.host, "port": proxy.port, "sslmode": "disable"})
+        async with Database(parts._replace(query=query).geturl(), close_timeout_s=0.1) as far:
+            tier = PostgresTier(far, timeout_s=0.1)
+            assert await tier.get_many([A]) == {}
+            proxy.stalled = True
+            began_at = time.monotonic()
+            with pytest.raises(StoreError, match="in time"):
+                await tier.get_many([A])
+            assert time.monotonic() - began_at < 1.5
+            proxy.stalled = False
+
+
 async def test_a_database_without_tables_is_a_store_error(database_url: str) -> None:
     async with Database(database_url) as empty, PostgresTier(empty) as tier:
         for _ in range(2):
@@ -287,8 +308,9 @@ async def test_releasing_tells_nobody_where_nobody_waits(database_url: str, tier
         await asyncio.sleep(0.05)
         await tier.release(B)
         await waiting
-        await eventually(lambda: said(bool(told)))
-        assert len(told) == 1
+        await listener.execute("NOTIFY tecnobot_cache, 'the end'")
+        await eventually(lambda: said("the end" in told))
+        assert len(told) == 2
     finally:
         await listener.close()
 
@@ -315,7 +337,11 @@ async def test_now_is_the_clock_of_the_server_whatever_the_machine_says(database
 # Disk
 
 
-async def test_a_thousand_sets_cost_sixteen_commits_and_hardly_any_wal(database: Database, tier: PostgresTier) -> None:
+async def test_a_thousand_sets_cost_sixteen_commits_and_unlogged_hardly_any_wal(
+    database: Database, tier: PostgresTier
+) -> None:
+    await database.execute("ALTER TABLE tecnobot.cache SET UNLOGGED")
+
     async def spent() -> tuple[int, int]:
         await database.execute("SELECT pg_stat_force_next_flush()")
         row = await database.fetchrow(
@@ -347,11 +373,11 @@ def tier_of(tier: PostgresTier) -> Any:
 
 
 @pytest.mark.parametrize("table", ["cache", "cache_mark", "cache_lease"])
-async def test_the_tables_are_not_logged_and_can_be(database: Database, tier: PostgresTier, table: str) -> None:
+async def test_the_tables_are_logged_and_need_not_be(database: Database, tier: PostgresTier, table: str) -> None:
     persistence = "SELECT relpersistence::text FROM pg_class WHERE oid = $1::text::regclass"
-    assert await database.fetchval(persistence, f"tecnobot.{table}") == "u"
-    await database.execute(f"ALTER TABLE tecnobot.{table} SET LOGGED")
     assert await database.fetchval(persistence, f"tecnobot.{table}") == "p"
+    await database.execute(f"ALTER TABLE tecnobot.{table} SET UNLOGGED")
+    assert await database.fetchval(persistence, f"tecnobot.{table}") == "u"
     await tier.put_many([lasting(tier, A)])
     await tier.mark([A], math.pi)
     assert await tier.acquire(A, 1)

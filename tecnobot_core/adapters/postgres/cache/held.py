@@ -130,6 +130,7 @@ class HeldConnection:
         def lose(_connection: object) -> None:
             self._look.set()
 
+        self._look.clear()
         connection.add_termination_listener(lose)
         try:
             await connection.add_listener(self._channel, hear)
@@ -145,15 +146,15 @@ class HeldConnection:
 
     async def _keep(self, connection: Connection) -> None:
         while True:
+            await wait_or_sleep(self._look, self._check_s, sleep=self._sleep)
             self._look.clear()
+            if connection.is_closed():
+                return
             if self._is_unsure or self._free is not None:
                 # A dead peer never says so; and what was cut off in the middle comes to its end by another statement.
                 self._free = None
                 await connection.execute("SELECT", timeout=_REPAIR_TIMEOUT_S)
                 self._is_unsure, self._free = False, connection
-            await wait_or_sleep(self._look, self._check_s, sleep=self._sleep)
-            if connection.is_closed():
-                return
 
 
 async def _let_go(
