@@ -30,8 +30,8 @@ class PostgresTier:
     ``HeldConnection``. Behind a pooler in transaction mode marks are seen every *poll_s*. Opening waits for no database
     that is down. Every *upkeep_s* the clock is measured and the expired is deleted, *purge_batch* rows at once.
 
-    The tables are logged; an owner may ``ALTER TABLE … SET UNLOGGED`` to spare the disk. ``unreadable`` counts rows that
-    cannot be records.
+    The tables are logged; an owner may ``ALTER TABLE … SET UNLOGGED`` to spare the disk. ``unreadable`` counts rows
+    that cannot be records.
     """
 
     def __init__(
