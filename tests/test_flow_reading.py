@@ -36,15 +36,15 @@ WELL_UNDER_A_SECOND = 0.8  # on a busy machine; alone the slowest of them takes 
 texts = st.text(max_size=8)
 seconds = st.integers(0, 10**6) | st.floats(0, 1e6)
 json_values = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | texts,
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | texts,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts, inner, max_size=3),
     max_leaves=5,
 )
 limits = st.fixed_dictionaries(
     {},
     optional={
-        "min": st.integers() | st.floats(allow_nan=False) | texts,
-        "max": st.integers() | st.floats(allow_nan=False) | texts,
+        "min": st.integers() | st.floats(allow_nan=False, allow_infinity=False) | texts,
+        "max": st.integers() | st.floats(allow_nan=False, allow_infinity=False) | texts,
         "choices": st.lists(texts, max_size=3).map(tuple),
         "kinds": st.lists(texts, max_size=3).map(tuple),
     },
