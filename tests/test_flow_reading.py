@@ -43,8 +43,8 @@ json_values = st.recursive(
 limits = st.fixed_dictionaries(
     {},
     optional={
-        "min": st.integers() | st.floats(allow_nan=False, allow_infinity=False) | texts,
-        "max": st.integers() | st.floats(allow_nan=False, allow_infinity=False) | texts,
+        "min": st.integers() | st.floats(allow_nan=False) | texts,
+        "max": st.integers() | st.floats(allow_nan=False) | texts,
         "choices": st.lists(texts, max_size=3).map(tuple),
         "kinds": st.lists(texts, max_size=3).map(tuple),
     },
