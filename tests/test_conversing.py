@@ -11,9 +11,10 @@ from tecnobot_core.bot import SPANISH
 from tecnobot_core.delivery import Conversations, MemoryConversations
 from tecnobot_core.events import EventBus, TurnCommitted
 from tecnobot_core.flows import FlowContext, MemoryFlowStore
-from tecnobot_core.flows.steps import Ask, Choice, Do, End, Finish, Goto, Handoff, Jump, Media, Menu, Repeat, Send, When
+from tecnobot_core.flows.steps import Ask, Choice, Do, End, Finish, Goto, Jump, Media, Menu, Repeat, Send, When
 from tecnobot_core.messages import Turn
 from tecnobot_core.testing import FakeTransport
+from tests.live_bot import LiveBot
 
 ANA = ChatId("ana")
 
@@ -257,25 +258,29 @@ async def test_a_question_gives_up_after_its_retries() -> None:
     ]
 
 
-async def test_a_question_whose_time_is_over_is_answered_no_more_and_a_handoff_ends() -> None:
+async def test_a_question_whose_time_is_over_is_answered_no_more() -> None:
+    over = Goto(flow="sin hacer")
+    asks = Flow("cita").on("cita").ask("¿Qué día?", into="day", timeout_s=60, on_timeout=over)
+    undone = Flow("sin hacer").on("sin hacer").say("Tu cita quedó sin hacer.")
+    async with LiveBot([asks, undone, HOURS]).running() as live:
+        assert await live.says("cita") == ["¿Qué día?"]
+        await live.clock.advance(61)
+        assert await live.says("horario") == ["Tu cita quedó sin hacer.", "De 9 a 18."]
+
+
+async def test_a_question_is_given_up_though_nobody_writes_and_after_a_reminder() -> None:
     asks = (
         Flow("cita")
         .on("cita")
-        .then(Ask(text="¿Qué día?", into="day", timeout_s=1e-6, on_timeout=End("Tu cita quedó sin hacer.")))
+        .ask("¿Qué día?", into="day", remind_s=60, reminder="¿Sigues ahí?", timeout_s=120, on_timeout=End("Otro día."))
     )
-    assert said(await talk("cita", "horario", flows=[asks, HOURS])) == [
-        ["¿Qué día?"],
-        ["Tu cita quedó sin hacer.", "De 9 a 18."],
-    ]
-    hands = (
-        Flow("asesor").on("asesor").then(Handoff(text="Te paso con alguien.", timeout_s=1e-6), Send(text="He vuelto."))
-    )
-    assert said(await talk("asesor", "horario", flows=[hands, HOURS])) == [
-        ["Te paso con alguien."],
-        ["He vuelto.", "De 9 a 18."],
-    ]
-    silent = Flow("asesor").on("asesor").then(Handoff(text="Te paso con alguien."))
-    assert said(await talk("asesor", "horario", flows=[silent, HOURS])) == [["Te paso con alguien."], []]
+    async with LiveBot([asks]).running() as live:
+        await live.says("cita")
+        assert await live.passes(59) == []
+        assert await live.passes(1) == ["¿Sigues ahí?"]
+        assert await live.passes(59) == []
+        assert await live.passes(1) == ["Otro día."]
+        assert await live.passes(600) == []
 
 
 @pytest.mark.postgres

@@ -299,12 +299,18 @@ def test_limits_that_do_not_fit_the_type_are_refused(limits: dict[str, object], 
 
 @pytest.mark.parametrize("wait_s", [-1, math.nan, math.inf, 10**400, 1e9])
 def test_a_wait_that_is_no_time_is_refused(wait_s: float) -> None:
-    wanted = "must be seconds from 0 to 31622400"
-    assert f"delay_s {wanted}" in problem_of({"say": "x", "delay_s": wait_s})
-    assert f"timeout_s {wanted}" in problem_of({"ask": "x", "into": "z", "timeout_s": wait_s})
-    assert f"timeout_s {wanted}" in problem_of({"handoff": "x", "timeout_s": wait_s})
-    assert f"timeout_s {wanted}" in problem_of({**menu("a"), "timeout_s": wait_s})
-    assert f"remind_s {wanted}" in problem_of({**menu("a"), "remind_s": wait_s})
+    assert "delay_s must be seconds from 0 to 31622400" in problem_of({"say": "x", "delay_s": wait_s})
+    assert "timeout_s must be seconds from 1 to 31622400" in problem_of({"ask": "x", "into": "z", "timeout_s": wait_s})
+    assert "timeout_s must be seconds from 1 to 31622400" in problem_of({"handoff": "x", "timeout_s": wait_s})
+    assert "timeout_s must be seconds from 1 to 31622400" in problem_of({**menu("a"), "timeout_s": wait_s})
+    assert "remind_s must be seconds from 1 to 31622400" in problem_of({**menu("a"), "remind_s": wait_s})
+
+
+def test_a_time_that_is_over_at_once_is_refused_for_what_is_due() -> None:
+    # With 0 a question that leads back to itself would be asked without end.
+    assert "timeout_s" in problem_of({"ask": "x", "into": "z", "timeout_s": 0})
+    assert "remind_s" in problem_of({"ask": "x", "into": "z", "remind_s": 0.5})
+    assert "timeout_s" in problem_of({"handoff": "x", "timeout_s": 0})
 
 
 @pytest.mark.parametrize("step", [{"ask": "x", "into": "z"}, menu("a"), form({"ask": "x", "into": "z"})])

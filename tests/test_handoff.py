@@ -149,3 +149,14 @@ async def test_the_owners_pictures_take_over_too(text: str) -> None:
     async with LiveBot(FLOWS).running() as live:
         await live.says(text, from_me=True, kind="image")
         assert live.handoffs == ["began"]
+
+
+async def test_a_chat_that_the_application_hands_over_waits_for_its_release_where_the_owner_does_not_count() -> None:
+    async with LiveBot(FLOWS, owner_silence_s=0).running() as live:
+        await live.bot.hand_off(ANA)
+        await live.next()
+        assert await live.passes(30 * 86_400) == []
+        assert await live.says("horario") == []
+        await live.bot.release(ANA)
+        assert await live.next() == []
+        assert await live.says("horario") == ["De 9 a 18."]

@@ -106,7 +106,7 @@ async def test_who_is_blocked_is_not_heard_and_an_allow_list_admits_only_its_own
     async with LiveBot([PRICES], allowlist=["+52551111????"]).running() as live:
         assert await live.says("precios") == ["Desde $99."]
         assert await live.says("precios", chat=ChatId("+525500000000")) == []
-        live.bot.access_list = live.bot.access_list.with_blocked(ANA)
+        await live.bot.replace_access_list(live.bot.access_list.with_blocked(ANA))
         assert await live.says("precios") == []
 
 

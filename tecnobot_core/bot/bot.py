@@ -21,21 +21,20 @@ from ..delivery import (
     MemoryDelivery,
     Pacer,
     Pacing,
-    TurnContext,
     TurnPolicy,
 )
-from ..delivery.clearance import try_to_show
 from ..errors import LifecycleError
-from ..events import EventBus, HandoffBegan, HandoffEnded
+from ..events import EventBus
 from ..flows import FlowRepository
 from ..history import HistoryWindow
 from ..knowledge import Knowledge
 from ..memory import MemoryManager
-from ..messages import ChatId, InboundMessage, MediaReference, OutboundMessage, Turn
+from ..messages import ChatId, InboundMessage, MediaReference, OutboundMessage
 from ..rate_limit import RateLimiter
 from ..tasks import Tasks
 from .access_list import AccessList
 from .apologies import Apologies
+from .handling import Handling
 from .intake import Intake
 from .opening_hours import OpeningHours
 from .people import People
@@ -129,7 +128,7 @@ class Bot:
             conversations, addresses, history_bytes=history_bytes, access_list=AccessList(blacklist, allowlist)
         )
         self._apologies = Apologies(texts)
-        self._typing = connection.transport if isinstance(connection.transport, ShowsTyping) else None
+        typing = connection.transport if isinstance(connection.transport, ShowsTyping) else None
         self._tasks = Tasks("bot", on_failure=self.events.task_failed)
         self._stopping = Stopping()
         self._ran = False
@@ -158,19 +157,20 @@ class Bot:
             clock=clock,
             wall_clock=wall_clock,
         )
+        handling = Handling(self._pipeline, self._people, self._apologies, typing, self.events)
         self._delivery = Delivery(
             store or MemoryDelivery(self._people.stored),
-            handle=self._handle,
-            fail=lambda message, error: self._apologies.turn(message),
+            handle=handling.handle,
+            fail=handling.fail,
             send=self._send,
             wait_ready=connection.wait_connected,
             events=self.events,
             on_stood_down=self._stand_down,
-            on_commit=self._note,
+            on_commit=handling.note,
             on_doubt=self._people.doubt,
             policy=policy,
             pacer=None if pacing is None else Pacer(pacing),
-            show_typing=None if self._typing is None else self._typing.set_typing,
+            show_typing=None if typing is None else typing.set_typing,
             max_concurrent=max_concurrent,
             turn_timeout_s=turn_timeout_s,
             outgoing_ttl_s=outgoing_ttl_s,
@@ -219,7 +219,7 @@ class Bot:
         if self._flows is not None:
             await self._flows.load()
             self._tasks.start(self._flows.watch(), "watch_flows")
-        await self._people.open()
+        await self._people.hear(self._people.access_list)
         # Owned before connecting: who may not answer must not take the link from the one that may.
         await open_parts.enter_async_context(self._delivery)
         await open_parts.enter_async_context(self._connection)
@@ -236,7 +236,7 @@ class Bot:
         return await self._delivery.post(OutboundMessage(chat=chat, key=key, text=text))
 
     async def hand_off(self, chat: ChatId) -> None:
-        """A person answers in this chat now: the bot is silent for ``owner_silence_s``, or until ``release``.
+        """A person answers in this chat now: the bot is silent until ``release``, or for ``owner_silence_s`` above 0.
 
         In its turn, behind what was written before; a flow that waits for an answer ends.
         """
@@ -268,12 +268,12 @@ class Bot:
 
     @property
     def access_list(self) -> AccessList:
-        """Who is heard; may be replaced while the bot runs."""
+        """Who is heard."""
         return self._people.access_list
 
-    @access_list.setter
-    def access_list(self, access_list: AccessList) -> None:
-        self._people.access_list = access_list
+    async def replace_access_list(self, access_list: AccessList) -> None:
+        """Hear others from now on. Raises StoreError when it is not known which addresses are one person."""
+        await self._people.hear(access_list)
 
     @property
     def outage_s(self) -> float | None:
@@ -300,29 +300,9 @@ class Bot:
         id, now_s = f"{text}/{uuid.uuid4().hex}", self._wall_clock()
         await self._delivery.accept([InboundMessage(id=id, chat=chat, sent_at=now_s, text=text, kind="signal")])
 
-    def _note(self, turn: Turn) -> None:
-        """*turn* was committed."""
-        self._people.note(turn)
-        for step in turn.trace:
-            if step.stage == "handoff":
-                self.events.publish((HandoffBegan if step.detail == "began" else HandoffEnded)(turn.chat))
-
     def _stand_down(self) -> None:
         self._people.clear()
         self.stop()
-
-    async def _handle(self, context: TurnContext) -> Turn:
-        message = context.message
-        if self._typing is None or message.from_me or message.kind == "signal":
-            turn = await self._pipeline.answer(message, context.earlier, context.send_now)
-        else:
-            await try_to_show(self._typing.set_typing, message.chat, True)
-            try:
-                turn = await self._pipeline.answer(message, context.earlier, context.send_now)
-            finally:
-                await try_to_show(self._typing.set_typing, message.chat, False)
-        self._apologies.forget(message.chat)
-        return turn
 
 
 async def _nothing(message: InboundMessage) -> Sequence[OutboundMessage]:

@@ -20,14 +20,16 @@ def change_of(before: Position | None, after: Position | None) -> str:
     return "" if was == is_now else "began" if is_now else "ended"
 
 
-def taken_over(position: Position | None, until_s: float) -> Position:
+def taken_over(position: Position | None, until_s: float | None) -> Position:
     """Where a conversation stands once a person writes in it: the bot is silent until *until_s*, or longer.
+
+    None: until it is released.
 
     A flow that handed the chat over goes on behind that step afterwards. One that waited for an answer has ended: what
     it asked was answered by a person, or does not matter any more.
     """
     if position is None or position.kind != KIND:
         return Position(flow="", step="", kind=KIND, expires_at=until_s)
-    if position.expires_at is None or position.expires_at > until_s:
+    if position.expires_at is None or (until_s is not None and position.expires_at > until_s):
         return position
     return replace(position, expires_at=until_s)

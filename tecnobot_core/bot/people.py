@@ -82,9 +82,9 @@ class People:
         """What is held of the person with the canonical address *chat*."""
         return await self.conversations.export(chat)
 
-    async def open(self) -> None:
-        """Learn which of the addresses that are blocked or allowed are one person."""
-        self.access_list = await self.access_list.resolved(self.canonical)
+    async def hear(self, access_list: AccessList) -> None:
+        """Hear those whom *access_list* admits, whichever of a person's addresses it names. Raises StoreError."""
+        self.access_list = await access_list.resolved(self.canonical)
 
     def _link(self, alias: ChatId, chat: ChatId) -> None:
         """What is held of *alias* in memory is *chat*'s from now on; the store has joined its own."""

@@ -74,7 +74,7 @@ class Pipeline:
             if message.kind == "signal":
                 reply = await self._obey(message, conversation, trace)
             elif message.from_me:
-                before, reply = (*before, *self._rows([message])), self._make_way(conversation)
+                before, reply = (*before, *self._rows([message])), self._heed_owner(conversation)
             elif is_silent(conversation.position, self._wall_clock()):
                 question, reply = self._keep_silent(message, conversation, reply)
             elif reply is None and earlier and self._apologises_for_delay:
@@ -108,11 +108,13 @@ class Pipeline:
         return self._words(message) or None, Reply("handoff", position=conversation.position)
 
     def _make_way(self, conversation: Conversation) -> Reply:
-        """The owner answers from the phone: a handoff, if it is none yet."""
-        if not self._owner_silence_s:
-            return Reply("owner", position=conversation.position)
-        until_s = self._wall_clock() + self._owner_silence_s
+        """A person answers in the bot's place: a handoff, if it is none yet."""
+        until_s = self._wall_clock() + self._owner_silence_s if self._owner_silence_s else None
         return Reply("owner", position=taken_over(conversation.position, until_s))
+
+    def _heed_owner(self, conversation: Conversation) -> Reply:
+        """The owner answers from the phone, which is a handoff unless that is turned off."""
+        return self._make_way(conversation) if self._owner_silence_s else Reply("owner", position=conversation.position)
 
     async def _obey(self, signal: InboundMessage, conversation: Conversation, trace: Trace) -> Reply:
         """What is done because time is over, or because the application says so."""

@@ -19,6 +19,7 @@ from .stored import OBJECT
 SyntaxCheck: TypeAlias = Callable[[str], object]
 """Raises ValueError, with what is wrong and wanted, unless a text is a condition (or a template)."""
 
+MIN_DUE_S = 1.0  # a question whose time is over at once and leads back to itself would be asked without end
 MAX_WAIT_S = 366 * 86_400.0  # nobody waits longer than a year; a due time stays inside what databases can store
 
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")  # PostgreSQL refuses NUL, UTF-8 has no half of a surrogate pair
@@ -101,8 +102,10 @@ def _check_waits(node: Node, problems: Problems) -> None:
     waits = [(name, getattr(node.step, name, None)) for name in ("delay_s", "remind_s", "timeout_s")]
     for name, wait_s in waits:
         # Written so that nan, which is in no order, fails as well.
-        if wait_s is not None and not 0 <= wait_s <= MAX_WAIT_S:
-            problems.add(node.place, f"{name} must be seconds from 0 to {MAX_WAIT_S:.0f}, not {found(wait_s)}")
+        least_s = 0.0 if name == "delay_s" else MIN_DUE_S
+        if wait_s is not None and not least_s <= wait_s <= MAX_WAIT_S:
+            sentence = f"{name} must be seconds from {least_s:.0f} to {MAX_WAIT_S:.0f}, not {found(wait_s)}"
+            problems.add(node.place, sentence)
     (_, remind_s), (_, timeout_s) = waits[1:]
     if remind_s is not None and timeout_s is not None and remind_s >= timeout_s:
         sentence = f"remind_s, {found(remind_s)}, must be less than timeout_s, {found(timeout_s)}"

@@ -6,6 +6,8 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 
+import asyncpg
+
 from ...errors import LifecycleError, StoreError
 from ...tasks import Tasks, wait_or_sleep
 from .database import Connection, Database
@@ -96,12 +98,25 @@ class ChangeListener:
             while not await wait_or_sleep(lost, self._check_s, sleep=self._sleep):
                 await connection.execute("SELECT")
         finally:
-            with suppress(*FOREIGN):  # of a connection that was lost nothing can be taken back
-                connection.remove_termination_listener(lose)
-                async with asyncio.timeout(_UNLISTEN_TIMEOUT_S):
-                    await connection.remove_listener(self._channel, hear)
+            await let_go(connection, lose, self._channel, hear)
 
     def _wake(self, key: str) -> None:
         for events in [self._waiting[key]] if key in self._waiting else [] if key else self._waiting.values():
             for event in events:
                 event.set()
+
+
+async def let_go(
+    connection: Connection, lose: Callable[[object], None], channel: str, hear: Callable[..., None]
+) -> None:
+    """Take back what was asked of *connection*; one that is not as it was is not given to others."""
+    try:
+        async with asyncio.timeout(_UNLISTEN_TIMEOUT_S):
+            connection.remove_termination_listener(lose)
+            await connection.remove_listener(channel, hear)
+            if not connection.is_closed():
+                return
+    except FOREIGN:
+        pass
+    with suppress(asyncpg.InterfaceError):  # the pool knows already
+        connection.terminate()

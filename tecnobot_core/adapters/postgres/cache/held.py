@@ -3,7 +3,6 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self
 
@@ -12,6 +11,7 @@ import asyncpg
 from ....errors import LifecycleError, StoreError
 from ....tasks import Tasks, wait_or_sleep
 from ..database import Connection, Database
+from ..listening import let_go
 from ..retries import FIRST_DELAY_S, MAX_DELAY_S, equal_jitter
 from ..translation import FOREIGN, translate
 
@@ -142,7 +142,7 @@ class HeldConnection:
             await self._keep(connection)
         finally:
             self.listening, self._free = False, None
-            await _let_go(connection, lose, self._channel, hear)
+            await let_go(connection, lose, self._channel, hear)
 
     async def _keep(self, connection: Connection) -> None:
         while True:
@@ -155,22 +155,6 @@ class HeldConnection:
                 self._free = None
                 await connection.execute("SELECT", timeout=_REPAIR_TIMEOUT_S)
                 self._is_unsure, self._free = False, connection
-
-
-async def _let_go(
-    connection: Connection, lose: Callable[[object], None], channel: str, hear: Callable[..., None]
-) -> None:
-    """Take back what was asked of *connection*; one that is not as it was is not given to others."""
-    try:
-        async with asyncio.timeout(_REPAIR_TIMEOUT_S):
-            connection.remove_termination_listener(lose)
-            await connection.remove_listener(channel, hear)
-            if not connection.is_closed():
-                return
-    except FOREIGN:
-        pass
-    with suppress(asyncpg.InterfaceError):  # the pool knows already
-        connection.terminate()
 
 
 def _is_answer(error: Any) -> bool:

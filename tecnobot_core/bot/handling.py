@@ -1,0 +1,48 @@
+"""A turn of the conversation, seen from delivery: made, failed, committed."""
+
+from ..connection import ShowsTyping
+from ..delivery import TurnContext
+from ..delivery.clearance import try_to_show
+from ..events import EventBus, HandoffBegan, HandoffEnded
+from ..messages import InboundMessage, Turn
+from .apologies import Apologies
+from .people import People
+from .pipeline import Pipeline
+
+
+class Handling:
+    """Asks *pipeline*, with the sign of *typing* shown meanwhile, and tells of handoffs once they are committed."""
+
+    def __init__(
+        self, pipeline: Pipeline, people: People, apologies: Apologies, typing: ShowsTyping | None, events: EventBus
+    ) -> None:
+        self._pipeline = pipeline
+        self._people = people
+        self._apologies = apologies
+        self._typing = typing
+        self._events = events
+
+    async def handle(self, context: TurnContext) -> Turn:
+        """The Turn of a message."""
+        message = context.message
+        if self._typing is None or message.from_me or message.kind == "signal":
+            turn = await self._pipeline.answer(message, context.earlier, context.send_now)
+        else:
+            await try_to_show(self._typing.set_typing, message.chat, True)
+            try:
+                turn = await self._pipeline.answer(message, context.earlier, context.send_now)
+            finally:
+                await try_to_show(self._typing.set_typing, message.chat, False)
+        self._apologies.forget(message.chat)
+        return turn
+
+    def fail(self, message: InboundMessage, error: Exception) -> Turn:
+        """The Turn of a message whose handling raised *error*."""
+        return self._apologies.turn(message)
+
+    def note(self, turn: Turn) -> None:
+        """*turn* was committed."""
+        self._people.note(turn)
+        for step in turn.trace:
+            if step.stage == "handoff":
+                self._events.publish((HandoffBegan if step.detail == "began" else HandoffEnded)(turn.chat))
