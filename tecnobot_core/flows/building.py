@@ -1,5 +1,6 @@
 """Writes a flow in Python, step after step: Flow("hola").say("Hola").ask("¿Cómo te llamas?", into="name")."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date
 from typing import Any, Literal, Self, TypeAlias, Union
@@ -30,7 +31,7 @@ Branch: TypeAlias = Union[str, Goto, End, AnyStep, Sequence[AnyStep], "Building"
 _END = End()
 
 
-class Building:
+class Building(ABC):
     """The methods that add a step; each gives a new flow. *id* names the step: see ``Step``.
 
     What a step does, and what its fields mean, is told by its class in ``steps``.
@@ -41,9 +42,9 @@ class Building:
     id: str
     steps: tuple[AnyStep, ...]
 
+    @abstractmethod
     def then(self, *steps: AnyStep) -> Self:
         """Add steps of any kind."""
-        raise NotImplementedError
 
     def say(self, text: str, *buttons: str, delay_s: float = 0.0, id: str = "") -> Self:
         """Add a text to say, *delay_s* after what was said before."""
