@@ -10,13 +10,14 @@ import asyncio
 import os
 import sys
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 
 from tqdm import tqdm
 
 from tecnobot_core import (
+    AudioPreprocessor,
     Bot,
     ConnectionManager,
     EventBus,
@@ -28,11 +29,13 @@ from tecnobot_core import (
     RateLimiter,
     Settings,
     TecnobotError,
+    TemporaryFiles,
     configure_logging,
 )
 from tecnobot_core.adapters.chat_export import ChatExport, ReplayTransport
 from tecnobot_core.adapters.console import ConsoleTransport
 from tecnobot_core.adapters.embedded_postgres import EmbeddedPostgres
+from tecnobot_core.adapters.ffmpeg import FfmpegEngine
 from tecnobot_core.adapters.phone_numbers import phone_parser
 from tecnobot_core.adapters.postgres import (
     Database,
@@ -47,12 +50,13 @@ from tecnobot_core.adapters.postgres import (
 )
 from tecnobot_core.adapters.postgres.cache import PostgresTier
 from tecnobot_core.adapters.regular_expressions import Re2Set
-from tecnobot_core.adapters.web import WebChat, WebServer
-from tecnobot_core.bot import ChatbotProfile
+from tecnobot_core.adapters.web import Uploads, WebChat, WebServer
+from tecnobot_core.audio import Clip, max_clip_s_of
+from tecnobot_core.bot import Attachments, ChatbotProfile, Hearing
 from tecnobot_core.cache import policies_with
 from tecnobot_core.completion import ChatModel
 from tecnobot_core.config import secret_key
-from tecnobot_core.connection import Transport
+from tecnobot_core.connection import FetchesMedia, Transport
 from tecnobot_core.delivery import AddressBook, TurnPolicy
 from tecnobot_core.flows import Flow
 from tecnobot_core.knowledge import Passage
@@ -60,6 +64,8 @@ from tecnobot_core.memory import read_peak_rss_bytes
 from tecnobot_core.messages import ChatId, ChatMessage, Turn
 from tecnobot_core.tasks import stop_signals
 from tecnobot_core.testing import ReplayReport
+
+Transcriber = Callable[[Clip], Awaitable[str]]
 
 MIB = 1024 * 1024
 DEMO = Path(__file__).parent / "data" / "demo_shop.toml"
@@ -97,6 +103,11 @@ class TecnoBot:
         # Or anything with `search(question, limit)`.
         self.knowledge_store = PostgresKnowledge(self.database, self.chatbot_id, self.shop["shop"]["language"])
         self.model = await self._model()
+        self.transcriber = await self._transcriber()
+        # Or another directory on a disk: on tmpfs files are memory.
+        self.files = await self.stack.enter_async_context(
+            TemporaryFiles(settings.data_dir / "temporary", on_failure=self.events.task_failed)
+        )
         self.cache = await self.stack.enter_async_context(self._cache())
 
     def bot(
@@ -138,6 +149,8 @@ class TecnoBot:
             # Or Knowledge(store, min_coverage=…): how much of a question a paragraph must hold.
             knowledge=Knowledge(self.knowledge_store),
             model=self.model,
+            # Or None: people are asked to write. Or any callable that makes words of a MediaReference.
+            hearing=self._hearing(transport),
             conversations=self.conversations,
             # Or None: which addresses are one person is learned again after a restart.
             addresses=AddressBook(PostgresAliases(self.database, self.chatbot_id)),
@@ -166,6 +179,27 @@ class TecnoBot:
         """What a page that is loaded again shows."""
         return (await self.conversations.load(chat, 100)).history
 
+    def _hearing(self, transport: Transport) -> Hearing | None:
+        if self.transcriber is None or not isinstance(transport, FetchesMedia):
+            return None
+        settings = self.settings
+        audio = AudioPreprocessor(
+            # Or None: what needs no conversion is heard all the same.
+            FfmpegEngine(settings.ffmpeg_path, on_started=self.memory.register_child),
+            max_upload_bytes=settings.audio_max_bytes,
+            max_clip_s=max_clip_s_of(settings.transcription_model),
+            temporary_files=self.files,
+            reserve=self.memory.reserve,
+        )
+        return Hearing(
+            Attachments(transport, self.files).fetched,
+            self.transcriber,
+            audio=audio,
+            model=settings.transcription_model,
+            cache=self.cache,
+            reserve=self.memory.reserve,
+        )
+
     def _delivery(self) -> PostgresDelivery:
         return PostgresDelivery(self.database, self.chatbot_id, write_window_s=self.settings.write_window_s)
 
@@ -192,6 +226,20 @@ class TecnoBot:
             base_url=self.settings.openai_base_url,
         )
         return await self.stack.enter_async_context(model)
+
+    async def _transcriber(self) -> Transcriber | None:
+        # Or anything that makes words of a Clip.
+        if not self.settings.transcription_model:
+            return None
+        from tecnobot_core.adapters.openai import OpenAITranscriber  # noqa: PLC0415  # the extra is needed only here
+
+        transcriber = OpenAITranscriber(
+            self.settings.transcription_model,
+            api_key=self.settings.openai_api_key.reveal(),
+            base_url=self.settings.openai_base_url,
+            language=self.profile.language,
+        )
+        return await self.stack.enter_async_context(transcriber)
 
     async def _database_url(self) -> str:
         if url := self.settings.database_url.reveal():
@@ -220,7 +268,8 @@ class TecnoBot:
 async def serve(app: TecnoBot) -> None:
     """The web chat page, until a signal."""
     settings = app.settings
-    page = WebChat(app.history)  # Or the WhatsApp transport, when it comes.
+    # Or without uploads: the page takes text alone. Or the WhatsApp transport, when it comes.
+    page = WebChat(app.history, uploads=Uploads(settings.data_dir / "uploads"))
     page.watch(app.events)
     bot = app.bot(page, durable=True)
 

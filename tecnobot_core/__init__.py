@@ -20,9 +20,11 @@ if TYPE_CHECKING:
     from .errors import LeaseLostError as LeaseLostError
     from .errors import LifecycleError as LifecycleError
     from .errors import LoggedOutError as LoggedOutError
+    from .errors import MemoryBusyError as MemoryBusyError
     from .errors import MissingDependencyError as MissingDependencyError
     from .errors import StoreError as StoreError
     from .errors import TecnobotError as TecnobotError
+    from .errors import TemporarySpaceError as TemporarySpaceError
     from .errors import TransportError as TransportError
     from .events import Event as Event
     from .events import EventBus as EventBus
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
     from .messages import Turn as Turn
     from .operations import configure_logging as configure_logging
     from .rate_limit import RateLimiter as RateLimiter
+    from .temporary_files import TemporaryFiles as TemporaryFiles
 
 _HOME = {
     "AudioError": "errors",
@@ -63,6 +66,7 @@ _HOME = {
     "LifecycleError": "errors",
     "LoggedOutError": "errors",
     "MediaReference": "messages",
+    "MemoryBusyError": "errors",
     "MemoryManager": "memory",
     "MissingDependencyError": "errors",
     "OutboundMessage": "messages",
@@ -70,6 +74,8 @@ _HOME = {
     "Settings": "config",
     "StoreError": "errors",
     "TecnobotError": "errors",
+    "TemporaryFiles": "temporary_files",
+    "TemporarySpaceError": "errors",
     "Texts": "bot",
     "TransportError": "errors",
     "Turn": "messages",

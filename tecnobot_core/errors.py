@@ -8,6 +8,8 @@ TecnobotError
 │   └── LoggedOutError                      pair again; trying again never helps
 ├── CompletionError                         the language model did not answer
 ├── AudioError              (ValueError)    the recording cannot be used
+├── TemporarySpaceError                     no room for a temporary file, or the disk is full
+├── MemoryBusyError                         no memory for what was asked; ask ``retry_after_s``
 ├── FlowError               (ValueError)    a flow definition is wrong
 └── StoreError                              a database or cache tier failed
     └── LeaseLostError                      another process owns the chatbot now; stop
@@ -92,12 +94,36 @@ class CompletionError(TecnobotError):
 class AudioError(TecnobotError, ValueError):
     """The recording cannot be used.
 
-    ``kind`` is "empty", "not_audio", "too_big", "too_long", "unsupported" or "engine_missing".
+    ``kind`` is "empty", "not_audio", "no_audio_track", "unsupported", "too_long", "too_big", "cannot_decode",
+    "engine_missing" (nothing here can convert it), "busy" (too many wait; try again) or "refused" (by the endpoint:
+    prepare it again with ``transcode=True``).
     """
 
     def __init__(self, message: str, *, kind: str) -> None:
         super().__init__(message)
         self.kind = kind
+
+
+class TemporarySpaceError(TecnobotError):
+    """A temporary file has no room: over the byte budget, under the floor of free space, or the disk ran full.
+
+    Nothing was left behind. ``wanted_bytes`` is what was asked for, or 0 when writing failed.
+    """
+
+    def __init__(self, message: str, *, wanted_bytes: int = 0) -> None:
+        super().__init__(message)
+        self.wanted_bytes = wanted_bytes
+
+
+class MemoryBusyError(TecnobotError):
+    """There is no memory for what was asked.
+
+    ``retry_after_s`` is when it is worth asking again; None: so much is never granted.
+    """
+
+    def __init__(self, message: str, *, retry_after_s: "float | None" = None) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -231,8 +231,9 @@ async def test_a_voice_note_is_transcribed_and_answered_and_a_forwarded_one_only
         transcribed.append(clip)
         return "hola"
 
-    async def fetch(media: MediaReference) -> bytes:
-        return OGG if media.address == "ogg" else b"not audio"
+    @asynccontextmanager
+    async def fetch(media: MediaReference) -> AsyncIterator[bytes]:
+        yield OGG if media.address == "ogg" else b"not audio"
 
     run = Run(hearing=Hearing(fetch, transcribe, cache=HybridCache()))
     note, noise = (MediaReference(kind="voice", address=address) for address in ("ogg", "noise"))

@@ -1,6 +1,8 @@
 """HybridCache remembers, asks once, and tells what it does."""
 
 import asyncio
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -11,7 +13,7 @@ from aiocache.serializers import JsonSerializer
 from tecnobot_core import CachePolicy, ConfigurationError, HybridCache
 from tecnobot_core.events import CacheTierFailed, CacheTierRecovered, Event, EventBus
 from tecnobot_core.testing import FakeClock
-from tests.cache_store import FakeTier, SharedStore
+from tecnobot_core.testing.tier import FakeTier, SharedStore
 
 SECRET = bytes(range(32))
 
@@ -255,14 +257,91 @@ async def test_a_store_that_breaks_and_heals_is_told() -> None:
     store = SharedStore(FakeClock(1e9))
     cache = HybridCache(store=FakeTier(store), secret=SECRET, events=events)
     async with cache:
-        store.broken = True
+        store.is_down = True
         for number in range(5):
             await cache.get_or_load(str(number), load, policy="transcript")
         assert [type(event) for event in told] == [CacheTierFailed]
-        store.broken = False
+        store.is_down = False
         while len(told) < 2:
             await asyncio.sleep(0.01)
     assert isinstance(told[0], CacheTierFailed)
     assert "down" in told[0].reason
     assert isinstance(told[1], CacheTierRecovered)
     assert 0 < told[1].outage_s < 60
+
+
+async def test_what_was_found_to_count_is_looked_at_again_after_every_invalidation() -> None:
+    cache, load = HybridCache(policies={"p": CachePolicy(60)}), Loader()
+
+    async def ask() -> int:
+        return await cache.get_or_load("k", load, policy="p", tags=("menu",))
+
+    assert [await ask() for _ in range(3)] == [1, 1, 1]
+    await cache.invalidate(tag="another")
+    assert [await ask() for _ in range(3)] == [1, 1, 1]
+    await cache.invalidate(tag="menu")
+    assert [await ask() for _ in range(3)] == [2, 2, 2]
+    assert cache.statistics()["p.memory_hits"] == 7
+
+
+async def test_many_scopes_and_keys_stay_apart() -> None:
+    cache = HybridCache(policies={"mine": CachePolicy(60, scope="user"), "all": CachePolicy(60)})
+
+    async def value(text: str) -> str:
+        return text
+
+    scopes = [f"{number}" for number in range(1500)]  # more than those whose prefixes are known at a time
+    for _ in range(2):
+        for scope in scopes:
+            for key in ("1", "11"):
+                expected = f"{scope}/{key}"
+                answer = await cache.get_or_load(key, lambda e=expected: value(e), policy="mine", scope=scope)  # type: ignore[misc]
+                assert answer == expected
+        assert await cache.get_or_load("1", lambda: value("all"), policy="all") == "all"
+    assert cache.statistics()["mine.loads"] == 3000
+    for nobody in (None, ""):
+        with pytest.raises(ValueError, match="per user"):
+            await cache.get_or_load("1", lambda: value("x"), policy="mine", scope=nobody)
+
+
+async def test_memory_is_given_back_in_slices_too() -> None:
+    cache = HybridCache(8 * 2**20)
+    for number in range(4000):
+        await cache.set(f"k{number}", f"{number:1000}")
+    used_bytes, turns = int(cache.statistics()["used_bytes"]), 0
+
+    async def take_turns() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    task = asyncio.create_task(take_turns())
+    freed_bytes = await cache.release_slowly(used_bytes // 4)
+    assert freed_bytes >= used_bytes // 4
+    assert cache.statistics()["used_bytes"] == used_bytes - freed_bytes
+    assert await cache.shrink_slowly(used_bytes // 2) > 0
+    assert cache.statistics()["used_bytes"] <= used_bytes // 2
+    assert turns >= 5
+    assert await cache.release_slowly(2 * used_bytes) > 0
+    assert cache.statistics()["used_bytes"] == 0
+    task.cancel()
+
+
+WHAT_IT_LOADS = """
+import asyncio, sys
+sys.modules["redis"] = None
+import aiocache, json
+before = set(sys.modules)
+from tecnobot_core import HybridCache
+cache = HybridCache()
+asyncio.run(cache.set("k", 1))
+print(*(set(sys.modules) - before))
+"""
+
+
+def test_a_cache_alone_loads_neither_openssl_nor_what_a_store_needs() -> None:
+    done = subprocess.run([sys.executable, "-c", WHAT_IT_LOADS], capture_output=True, text=True, check=True)
+    loaded = set(done.stdout.split())
+    assert "tecnobot_core.cache.memory" in loaded
+    assert not loaded & {"_hashlib", "random", "tecnobot_core.cache.guarded", "tecnobot_core.cache.keys"}

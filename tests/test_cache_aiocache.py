@@ -4,6 +4,8 @@
 
 import asyncio
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -388,3 +390,30 @@ async def test_the_factory_makes_it() -> None:
     await cache.set("k", [1])
     assert await cache.get("k") == [1]
     assert cache.profiling["get_total"] == 1
+
+
+UNDER_AN_ABSTRACT_BASE = """
+import asyncio
+from abc import ABC, abstractmethod
+import aiocache.base
+
+class BaseCache(aiocache.base.BaseCache, ABC):
+    @abstractmethod
+    def build_key(self, key, namespace=None): ...
+
+aiocache.base.BaseCache = BaseCache
+from tecnobot_core import HybridCache
+
+async def main():
+    cache = HybridCache(namespace="n")
+    await cache.set("k", 1)
+    print(isinstance(cache, BaseCache), await cache.get("k"), await cache.get("k", namespace="m"))
+
+asyncio.run(main())
+"""
+
+
+def test_it_can_be_made_where_the_base_leaves_build_key_to_its_subclasses() -> None:
+    """As aiocache 1.0 does, which is not published."""
+    done = subprocess.run([sys.executable, "-c", UNDER_AN_ABSTRACT_BASE], capture_output=True, text=True, check=False)
+    assert (done.stdout.split(), done.stderr) == (["True", "1", "None"], "")

@@ -14,6 +14,7 @@ from aiocache.serializers import JsonSerializer
 
 from tecnobot_core.cache.face import MemoryFace
 from tecnobot_core.cache.memory import MISSING, MemoryTier
+from tecnobot_core.cache.namespaces import namespaced
 from tecnobot_core.testing import FakeClock
 
 # The defects of aiocache 0.12.3's memory backend, one by one.
@@ -418,3 +419,32 @@ async def test_a_hit_makes_nothing_that_the_garbage_collector_must_look_at() -> 
         assert gc.get_count()[0] - before < 100
     finally:
         gc.enable()
+
+
+async def test_a_timeout_that_is_set_later_counts() -> None:
+    cache = MemoryFace()
+    await cache.set("k", 1)
+    cache.timeout = -1  # over before anything is done
+    assert cache.timeout == -1
+    for call in (cache.get("k"), cache.set("k", 2)):
+        with pytest.raises(asyncio.TimeoutError):
+            await call
+    cache.timeout = 0
+    assert await cache.get("k") == 1
+
+
+async def test_a_key_that_looks_like_one_of_a_namespace_is_another_one_whenever_it_is_used() -> None:
+    for namespaces in (["shop", None], [None, "shop"]):
+        cache = MemoryFace(namespace=namespaces[0])
+        forged = namespaced("shop", "k")
+        for namespace in namespaces:
+            cache.namespace = namespace
+            await cache.set("k", namespace)
+        cache.namespace = None
+        assert await cache.get(forged) is None
+        await cache.set(forged, "forged")
+        assert [await cache.get("k", namespace="shop"), await cache.get("k"), await cache.get(forged)] == [
+            "shop",
+            None,
+            "forged",
+        ]

@@ -590,3 +590,10 @@ async def test_nothing_older_than_the_last_write_is_ever_read(plan: list[tuple[s
             await is_right(key)
             record = store.records.get(key)
             assert record is None or record.data == newest.get(key)
+
+
+async def test_a_read_that_nobody_can_join_is_asked_at_once(guarded: GuardedTier, store: FakeTier) -> None:
+    reading = guarded.get_many([A])
+    with pytest.raises(StopIteration):
+        reading.send(None)
+    assert queries(store) == [1]

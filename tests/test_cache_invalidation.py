@@ -16,7 +16,7 @@ from tecnobot_core.cache.envelope import Entry, Envelope, NotJsonError
 from tecnobot_core.cache.marks import KnownMarks
 from tecnobot_core.cache.memory.values import _weigh, weigh
 from tecnobot_core.errors import StoreError
-from tests.cache_store import FakeTier, SharedStore
+from tecnobot_core.testing.tier import FakeTier, SharedStore
 from tests.virtual_time import run_virtually
 
 SECRET = bytes(range(32))
@@ -248,11 +248,11 @@ def test_what_could_not_be_told_is_told_when_the_store_is_back() -> None:
         async with processes(store) as (one, two):
             await one.get_or_load("k", load, policy="p", tags=("menu",))
             assert await two.get_or_load("k", load, policy="p", tags=("menu",)) == 1
-            store.broken = True
+            store.is_down = True
             await one.invalidate(tag="menu")
             assert one.statistics()["marks_untold"] == 1
             assert await one.get_or_load("k", load, policy="p", tags=("menu",)) == 2
-            store.broken = False
+            store.is_down = False
             await asyncio.sleep(10)
             assert one.statistics()["marks_untold"] == 0
             assert await two.get_or_load("k", load, policy="p", tags=("menu",)) == 3
@@ -349,10 +349,10 @@ def test_erasing_that_the_store_did_not_do_is_an_error_and_nothing_counts() -> N
         store, load = SharedStore(now), Loader()
         async with processes(store) as (one, _):
             await one.get_or_load("k", load, policy="mine", scope="ana")
-            store.broken = True
+            store.is_down = True
             with pytest.raises(StoreError):
                 await one.erase("ana")
-            store.broken = False
+            store.is_down = False
             assert await one.get_or_load("k", load, policy="mine", scope="ana") == 2
             await asyncio.sleep(10)
             assert await one.erase("ana") >= 1
@@ -482,3 +482,28 @@ def test_an_entry_weighs_what_its_parts_weigh() -> None:
     parts = [Entry("x" * 100, 1.5, 2.5, (b"a" * 16, b"b" * 16)), Entry(["x"] * 100, 1.5, 2.5, ())]
     for entry in parts:
         assert weigh(entry) == pytest.approx(_weigh(entry, set(), 0), rel=0.1)
+
+
+def test_who_is_erased_leaves_the_memory_of_other_processes_at_once() -> None:
+    async def main() -> None:
+        store, load = SharedStore(now), Loader()
+        async with processes(store) as (one, two):
+            for cache in (one, two):
+                for user in ("ana", "an", "2\0an"):
+                    for key in ("a", "b"):
+                        await cache.get_or_load(key, load, policy="mine", scope=user)
+                await cache.get_or_load("ana", load, policy="p")
+                await cache.set("ana", 1)
+            await asyncio.sleep(1)
+            before = len(two._memory)
+            await one.invalidate(scope="an")
+            await asyncio.sleep(1)
+            assert len(two._memory) == before  # what is only invalidated goes when it is asked for
+            await one.erase("ana")
+            await asyncio.sleep(1)
+            assert len(two._memory) == before - 2
+            await two.erase("2\0an")
+            await asyncio.sleep(1)
+            assert (len(one._memory), len(two._memory)) == (before - 4, before - 4)
+
+    run_virtually(main())

@@ -24,7 +24,7 @@ from tecnobot_core.cache.keys import STATEFUL_FIELDS, TRANSPORT_FIELDS
 from tecnobot_core.cache.scopes import KeySpace, scoped_key
 from tecnobot_core.completion import Completion
 from tecnobot_core.testing import FakeClock
-from tests.cache_store import FakeTier, SharedStore
+from tecnobot_core.testing.tier import FakeTier, SharedStore
 
 REQUEST: dict[str, Any] = {
     "model": "m-1",

@@ -9,7 +9,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from tecnobot_core import CachePolicy, HybridCache
 from tecnobot_core.errors import StoreError
-from tests.cache_store import FakeTier, SharedStore
+from tecnobot_core.testing.tier import FakeTier, SharedStore
 from tests.virtual_time import VirtualLoop
 
 SECRET = bytes(range(32))
@@ -56,7 +56,7 @@ class CacheMachine(RuleBasedStateMachine):
             self.run(cache.__aenter__())
 
     def teardown(self) -> None:
-        self.store.broken = False
+        self.store.is_down = False
         for cache in getattr(self, "caches", ()):
             self.run(cache.aclose())
         self.loop.close()
@@ -128,7 +128,7 @@ class CacheMachine(RuleBasedStateMachine):
         try:
             self.run(self.caches[which].erase(scope))
         except StoreError:
-            assert self.store.broken or self.caches[which].statistics()["store_is_broken"]
+            assert self.store.is_down or self.caches[which].statistics()["store_is_broken"]
         else:
             tag = self.caches[which]._engine.space.scope_tag(scope)
             assert not [record for record in self.store.records.values() if tag in record.tags]
@@ -136,7 +136,7 @@ class CacheMachine(RuleBasedStateMachine):
 
     def settled(self, place: tuple[Any, ...]) -> None:
         """From now on nothing older; with a store that fails the other process hears of it when that is back."""
-        if self.store.broken or any(cache.statistics()["marks_untold"] for cache in self.caches):
+        if self.store.is_down or any(cache.statistics()["marks_untold"] for cache in self.caches):
             self.heal()
         self.oldest[place] = self.version
 
@@ -173,12 +173,12 @@ class CacheMachine(RuleBasedStateMachine):
     @rule()
     def break_store(self) -> None:
         self.run(asyncio.sleep(0.3))
-        self.store.broken = True
+        self.store.is_down = True
 
     @rule()
     def heal(self) -> None:
         async def healed() -> None:
-            self.store.broken = False
+            self.store.is_down = False
             while any(c.statistics()["store_is_broken"] or c.statistics()["marks_untold"] for c in self.caches):
                 await asyncio.sleep(0.1)
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import math
+import mmap
 import random
 import subprocess
 import sys
@@ -17,7 +18,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from tecnobot_core.cache.memory import MISSING, MemoryTier
-from tecnobot_core.cache.memory.blocks import LiveBlock
+from tecnobot_core.cache.memory.blocks import LiveBlock, PackedBlock
 from tecnobot_core.cache.memory.values import MIN_COMPRESSED_BYTES, Writing, weigh
 from tecnobot_core.testing import FakeClock
 
@@ -534,3 +535,34 @@ def test_a_payload_of_1_kb_takes_little_more_and_is_counted_as_it_is() -> None:
     taken_per_payload, counted_per_taken = map(float, run.stdout.split())
     assert taken_per_payload <= 1.25
     assert counted_per_taken == pytest.approx(1, abs=0.05)
+
+
+@pytest.mark.parametrize("size", [300, 1000, 3000, 9000])
+def test_blocks_that_are_written_down_keep_everything_and_waste_little(size: int) -> None:
+    clock = FakeClock()
+    tier = MemoryTier(16 * MIB, clock=clock)
+    values: dict[str, Any] = {}
+    for number in range(min(10 * MIB // size, 16_000)):
+        key = f"k{number}"
+        values[key] = random.Random(number).randbytes(size // 2).hex() if number % 7 else [number, unlike(number)]
+        if number % 97 == 0:
+            values[key] = threading.Lock()  # cannot be written down
+        tier.put(key, values[key], clock.now + (1 if number % 11 == 0 else 60))
+        if number % 13 == 0:
+            tier.delete(f"k{number - 1}")
+            values.pop(f"k{number - 1}", None)
+    clock.now += 2
+    alive = {key: value for key, value in values.items() if key in tier}
+    assert len(alive) > len(values) * 0.85
+    packed = [block for block in tier.entries.blocks.values() if isinstance(block, PackedBlock)]
+    whole = [block for block in packed if block is not block.queue.open_packed]
+    mapped_bytes, written_bytes = sum(block.capacity_bytes for block in whole), sum(block.end for block in whole)
+    assert mapped_bytes > MIB
+    if size < mmap.PAGESIZE:
+        assert mapped_bytes - written_bytes < 0.03 * mapped_bytes
+    for key, value in alive.items():
+        assert tier.get(key) == value
+    for share in (0.8, 0.3, 0.1):
+        check_accounts(tier)
+        tier.shrink(int(tier.used_bytes * share))
+        assert all(tier.get(key) == alive[key] for key in tier)

@@ -14,7 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tecnobot_core.adapters.openai import OpenAIChat, _whole_sentences
+from tecnobot_core.adapters.openai import OpenAIChat
+from tecnobot_core.adapters.openai.chat import _whole_sentences
 from tecnobot_core.completion import ChatModel, Completion, DescribesRequests
 from tecnobot_core.errors import CompletionError, ConfigurationError, LifecycleError, MissingDependencyError
 from tecnobot_core.messages import ChatMessage, ToolCall

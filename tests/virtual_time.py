@@ -1,10 +1,12 @@
 """An event loop in which waiting takes no time."""
 
 import asyncio
+import functools
 import selectors
-from collections.abc import Coroutine
-from typing import Any, TypeVar
+from collections.abc import Callable, Coroutine
+from typing import Any, ParamSpec, TypeVar
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 
@@ -32,6 +34,10 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     def time(self) -> float:
         return self._jumping.now
 
+    def timers(self) -> int:
+        """How many things wait for their time."""
+        return sum(not timer.cancelled() for timer in self._scheduled)  # type: ignore[attr-defined]
+
     def set_forward(self, seconds: float) -> None:
         """Let *seconds* pass at once, as when something blocked the loop."""
         self._jumping.now += seconds
@@ -41,3 +47,13 @@ def run_virtually(work: Coroutine[Any, Any, T]) -> T:
     """The result of *work* in a loop of its own, whose time begins at 0."""
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:
         return runner.run(work)
+
+
+def virtually(test: Callable[P, Coroutine[Any, Any, None]]) -> Callable[P, None]:
+    """Run an async *test* in a loop of its own in which waiting takes no time."""
+
+    @functools.wraps(test)
+    def run(*args: P.args, **kwargs: P.kwargs) -> None:
+        run_virtually(test(*args, **kwargs))
+
+    return run

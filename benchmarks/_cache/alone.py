@@ -13,7 +13,6 @@ from contextlib import suppress
 from benchmarks._cache import peers
 from benchmarks._cache.peers import MIB, TTL_S, Peer
 from tecnobot_core import HybridCache
-from tecnobot_core.cache.memory import MemoryTier
 from tecnobot_core.memory import read_rss_bytes
 
 VALUE_BYTES = 1000
@@ -70,18 +69,18 @@ async def accounted() -> dict[str, float]:
 
 async def shrink(traffic: str) -> dict[str, float]:
     """Fill 130 MB and give half back; *traffic*: "sets" alone, or "reads" of recent keys between them."""
-    tier, rng = MemoryTier(FULL_BYTES), random.Random(2)
-    number, deadline = 0, tier.clock() + TTL_S
-    while tier.used_bytes < 0.97 * FULL_BYTES or (traffic == "reads" and number < 2 * N_ENTRIES):
-        tier.put(key_of(number), value_of(number), deadline)
+    cache, rng = HybridCache(FULL_BYTES), random.Random(2)
+    number, statistics = 0, cache.statistics()
+    while statistics["used_bytes"] < 0.97 * FULL_BYTES or (traffic == "reads" and number < 2 * N_ENTRIES):
+        await cache.set(key_of(number), value_of(number), TTL_S)
         if traffic == "reads" and number % 2:
-            tier.get(key_of(rng.randrange(max(0, number - 80_000), number + 1)))
+            await cache.get(key_of(rng.randrange(max(0, number - 80_000), number + 1)))
         number += 1
     gc.collect()
     before = read_rss_bytes()
     async with _Turns() as turns:
         began, cpu = time.perf_counter(), time.thread_time()
-        freed_bytes = await tier.shrink_slowly(tier.used_bytes // 2)
+        freed_bytes = await cache.shrink_slowly(int(statistics["used_bytes"]) // 2)
         took_s, cpu_s = time.perf_counter() - began, time.thread_time() - cpu
     return {
         "took_ms": took_s * 1e3,

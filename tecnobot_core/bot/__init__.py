@@ -1,6 +1,7 @@
 """The bot: wires the parts and walks each message through them."""
 
 from .access_list import AccessList as AccessList
+from .attachments import Attachments as Attachments
 from .bot import Bot as Bot
 from .hearing import Hearing as Hearing
 from .opening_hours import OpeningHours as OpeningHours

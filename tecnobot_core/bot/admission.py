@@ -3,6 +3,7 @@
 from collections import OrderedDict
 from collections.abc import Callable
 
+from ..memory import MemoryManager
 from ..messages import ChatId, InboundMessage
 from ..rate_limit import RateLimiter
 from .texts import Texts
@@ -13,10 +14,7 @@ MAX_JUDGED = 1000  # messages whose wait is remembered; many more than are handl
 
 
 class Admission:
-    """Access list, rate limit and memory pressure, in this order.
-
-    *memory_level* is asked for "normal", "warning" or "critical"; at critical no attachments are taken.
-    """
+    """Access list, rate limit and memory pressure, in this order: first attachments are refused, then everything."""
 
     def __init__(
         self,
@@ -24,12 +22,12 @@ class Admission:
         *,
         admits: Callable[[ChatId], bool],
         rate_limiter: RateLimiter | None,
-        memory_level: Callable[[], str],
+        memory: MemoryManager | None,
     ) -> None:
         self._texts = texts
         self._admits = admits
         self._rate_limiter = rate_limiter
-        self._memory_level = memory_level
+        self._memory = memory
         self._judged: OrderedDict[str, float] = OrderedDict()
 
     def refuse(self, message: InboundMessage) -> Reply | None:
@@ -43,7 +41,11 @@ class Admission:
             if self._rate_limiter.should_tell(message.chat, message.sent_at):
                 return Reply.refusal("rate_limit", self._texts.slow_down(wait_s))
             return Reply.silence("rate_limit", "refused")
-        if message.kind in MEDIA and self._memory_level() == "critical":
+        if self._memory is None:
+            return None
+        if not self._memory.admits_messages:
+            return Reply.refusal("memory", self._texts.apology)
+        if message.kind in MEDIA and not self._memory.admits_media:
             return Reply.refusal("memory", self._texts.busy)
         return None
 

@@ -34,6 +34,7 @@ from ..rate_limit import RateLimiter
 from ..tasks import Tasks
 from .access_list import AccessList
 from .apologies import Apologies
+from .giving_back import register_parts
 from .handling import Handling
 from .intake import Intake
 from .opening_hours import OpeningHours
@@ -157,7 +158,7 @@ class Bot:
             clock=clock,
             wall_clock=wall_clock,
         )
-        handling = Handling(self._pipeline, self._people, self._apologies, typing, self.events)
+        handling = Handling(self._pipeline, self._people, self._apologies, typing, self.events, memory)
         self._delivery = Delivery(
             store or MemoryDelivery(self._people.stored),
             handle=handling.handle,
@@ -198,10 +199,7 @@ class Bot:
             open_parts.push_async_callback(self.events.aclose)
             if self._memory is not None:
                 await open_parts.enter_async_context(self._memory)
-                if self._people.tail is not None:
-                    self._memory.register("history", self._people.tail.release)
-                if self._cache is not None:
-                    self._memory.register("cache", self._cache.release)
+                register_parts(self._memory, tail=self._people.tail, cache=self._cache, flows=self._flows)
             await open_parts.enter_async_context(self._tasks)
             if not await self._stopping.run(lambda: self._take_in(open_parts)) or self._delivery.stood_down:
                 return

@@ -4,6 +4,7 @@ from ..connection import ShowsTyping
 from ..delivery import TurnContext
 from ..delivery.clearance import try_to_show
 from ..events import EventBus, HandoffBegan, HandoffEnded
+from ..memory import MemoryManager
 from ..messages import InboundMessage, Turn
 from .apologies import Apologies
 from .people import People
@@ -11,16 +12,26 @@ from .pipeline import Pipeline
 
 
 class Handling:
-    """Asks *pipeline*, with the sign of *typing* shown meanwhile, and tells of handoffs once they are committed."""
+    """Asks *pipeline*, with the sign of *typing* shown meanwhile, and tells of handoffs once they are committed.
+
+    Committed messages are counted in *memory*, which tells by them whether each leaves something behind.
+    """
 
     def __init__(
-        self, pipeline: Pipeline, people: People, apologies: Apologies, typing: ShowsTyping | None, events: EventBus
+        self,
+        pipeline: Pipeline,
+        people: People,
+        apologies: Apologies,
+        typing: ShowsTyping | None,
+        events: EventBus,
+        memory: MemoryManager | None = None,
     ) -> None:
         self._pipeline = pipeline
         self._people = people
         self._apologies = apologies
         self._typing = typing
         self._events = events
+        self._memory = memory
 
     async def handle(self, context: TurnContext) -> Turn:
         """The Turn of a message."""
@@ -43,6 +54,8 @@ class Handling:
     def note(self, turn: Turn) -> None:
         """*turn* was committed."""
         self._people.note(turn)
+        if self._memory is not None:
+            self._memory.count_messages(len(turn.inbound))
         for step in turn.trace:
             if step.stage == "handoff":
                 self._events.publish((HandoffBegan if step.detail == "began" else HandoffEnded)(turn.chat))

@@ -1,22 +1,22 @@
 """What the bot does with a message: admit, understand, answer."""
 
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from ..delivery import Conversations
-from ..errors import AudioError, StoreError
+from ..errors import StoreError
 from ..flows import FlowRepository
 from ..flows.context import SendNow
 from ..flows.steps import Send
-from ..messages import ChatMessage, Conversation, InboundMessage, MediaReference, OutboundMessage, Turn
+from ..messages import ChatMessage, Conversation, InboundMessage, OutboundMessage, Turn
 from .admission import Admission
 from .answering import Answering
-from .cleaning import clean
 from .conversing import Conversing
 from .handoffs import change_of, is_silent, taken_over
 from .texts import Texts
 from .turns import Asked, Reply, Trace, build_turn
+from .understanding import Understanding
 
 
 class Pipeline:
@@ -32,28 +32,26 @@ class Pipeline:
         admission: Admission,
         conversations: Conversations,
         texts: Texts,
+        understanding: Understanding,
         answering: Answering,
         flows: FlowRepository | None = None,
         conversing: Conversing | None = None,
-        hearing: Callable[[MediaReference], Awaitable[str]] | None = None,
         owner_silence_s: float = 0.0,
         apologises_for_delay: bool = False,
         history_limit: int = 5,
-        max_text_chars: int = 4000,
         clock: Callable[[], float] = time.perf_counter,
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
         self._admission = admission
         self._conversations = conversations
         self._texts = texts
+        self._understanding = understanding
         self._answering = answering
         self._flows = flows
         self._conversing = conversing
-        self._hearing = hearing
         self._owner_silence_s = owner_silence_s
         self._apologises_for_delay = apologises_for_delay
         self._history_limit = history_limit
-        self._max_text_chars = max_text_chars
         self._clock = clock
         self._wall_clock = wall_clock
 
@@ -61,7 +59,7 @@ class Pipeline:
         self, message: InboundMessage, earlier: Sequence[InboundMessage] = (), send_now: SendNow | None = None
     ) -> Turn:
         """Admit, understand, answer; *earlier* ones, which nobody answered, count as said before."""
-        before = self._rows(earlier)
+        before = self._understanding.rows(earlier)
         trace = Trace(self._clock)
         question: str | None = None
         reply = self._admission.refuse(message)
@@ -74,11 +72,11 @@ class Pipeline:
             if message.kind == "signal":
                 reply = await self._obey(message, conversation, trace)
             elif message.from_me:
-                before, reply = (*before, *self._rows([message])), self._heed_owner(conversation)
+                before, reply = (*before, *self._understanding.rows([message])), self._heed_owner(conversation)
             elif is_silent(conversation.position, self._wall_clock()):
                 question, reply = self._keep_silent(message, conversation, reply)
             elif reply is None and earlier and self._apologises_for_delay:
-                question = self._words(message)
+                question = self._understanding.words(message)
                 reply = replace(Reply.text("late", self._texts.late), position=conversation.position)
             elif reply is None:
                 question, reply = await self._hear(message, conversation, before, send_now, trace)
@@ -94,7 +92,7 @@ class Pipeline:
         send_now: SendNow | None,
         trace: Trace,
     ) -> tuple[str, Reply]:
-        question, reply = await self._understand(message, trace)
+        question, reply = await self._understanding.question(message, trace)
         if reply is None:
             reply = await self._answering.answer(Asked(message, question, send_now), conversation, before, trace)
         return question, reply
@@ -105,7 +103,7 @@ class Pipeline:
         """Remember what is said to the person who has taken over."""
         if refusal is not None:
             return None, replace(refusal, says=())
-        return self._words(message) or None, Reply("handoff", position=conversation.position)
+        return self._understanding.words(message) or None, Reply("handoff", position=conversation.position)
 
     def _make_way(self, conversation: Conversation) -> Reply:
         """A person answers in the bot's place: a handoff, if it is none yet."""
@@ -141,34 +139,8 @@ class Pipeline:
             await self._flows.ready()
         except StoreError:
             return ()
-        match = self._flows.match(question) if (question := self._words(message)) else None
+        match = self._flows.match(question) if (question := self._understanding.words(message)) else None
         if match is None or not all(isinstance(step, Send) for step in match.flow.steps):
             return ()
         reply = await self._conversing.start(match, Asked(message, question))
         return build_turn(message, question, reply).outgoing
-
-    async def _understand(self, message: InboundMessage, trace: Trace) -> tuple[str, Reply | None]:
-        """The text to answer, or the reply that ends it here."""
-        text = message.text
-        if message.kind in ("voice", "audio") and message.media is not None and self._hearing is not None:
-            try:
-                text = await self._hearing(message.media)
-            except AudioError as error:
-                trace.note("understand", error.kind)
-                return "", Reply.refusal("audio", self._texts.unsupported(message.kind))
-        if len(text) > self._max_text_chars:
-            trace.note("understand", f"{len(text)} characters")
-            return "", Reply.refusal("too_long", self._texts.too_long(self._max_text_chars))
-        question = clean(text)
-        trace.note("understand", f"{message.kind}, {len(question)} characters")
-        if question or message.kind != "text":
-            return question, None
-        return "", Reply.refusal("empty", self._texts.empty)
-
-    def _words(self, message: InboundMessage) -> str:
-        return clean(message.text[: self._max_text_chars])
-
-    def _rows(self, messages: Sequence[InboundMessage]) -> tuple[ChatMessage, ...]:
-        """What was said in *messages*; the owner's own are the assistant's."""
-        rows = (ChatMessage("assistant" if m.from_me else "user", self._words(m)) for m in messages)
-        return tuple(row for row in rows if row.content)

@@ -21,6 +21,7 @@ from .people import People
 from .pipeline import Pipeline
 from .texts import Texts
 from .thinking import Thinking
+from .understanding import Understanding
 from .welcome import Welcome
 
 
@@ -77,20 +78,19 @@ def make_pipeline(
         texts,
         admits=people.admits,
         rate_limiter=rate_limiter,
-        memory_level=lambda: "normal" if memory is None else memory.level,
+        memory=memory,
     )
     return Pipeline(
         admission=admission,
         conversations=people.conversations,
         texts=texts,
+        understanding=Understanding(texts, hearing, max_text_chars),
         answering=answering,
         flows=flows,
         conversing=conversing,
-        hearing=hearing,
         owner_silence_s=owner_silence_s,
         apologises_for_delay=apologises_for_delay,
         history_limit=window.load_limit,
-        max_text_chars=max_text_chars,
         clock=clock,
         wall_clock=wall_clock,
     )

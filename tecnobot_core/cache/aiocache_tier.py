@@ -5,13 +5,13 @@ import struct
 import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from hashlib import blake2b
 from typing import Any, TypeVar
 
 from aiocache.base import BaseCache
 from aiocache.serializers import NullSerializer
 
 from ..errors import ConfigurationError, StoreError
+from .hashing import blake2b
 from .ports import Record
 
 _HEADER = struct.Struct(">4sddII")  # what it is, when it was loaded, until when it lives, length of its key, tags

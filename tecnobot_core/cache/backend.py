@@ -46,6 +46,9 @@ class MemoryBackend(BaseCache):  # type: ignore[misc]  # aiocache has no annotat
         self._key_builder = key_builder
         self._prefixes: dict[str, str] = {}
         self._builds_keys = key_builder is not None
+        self._namespace: str | None = None
+        self._timeout_s: float | None = None
+        self._serializer: Any = None
         self._is_disabled = os.getenv("AIOCACHE_DISABLE") == "1"
         super().__init__(
             serializer=serializer or NullSerializer(), plugins=plugins, namespace=namespace, timeout=timeout, ttl=ttl
@@ -91,8 +94,37 @@ class MemoryBackend(BaseCache):  # type: ignore[misc]  # aiocache has no annotat
     @serializer.setter
     def serializer(self, serializer: Any) -> None:
         self._serializer = serializer
-        # Straight is the way of most reads: values as they are, nobody who switches it off.
-        self._is_straight = type(serializer) is NullSerializer and not self._is_disabled
+        self._look_for_the_quick_way()
+
+    @property
+    def timeout(self) -> float | None:
+        """Seconds that a command may take; 0 or None for as long as it takes."""
+        return self._timeout_s
+
+    @timeout.setter
+    def timeout(self, timeout: float | None) -> None:
+        self._timeout_s = timeout
+        self._look_for_the_quick_way()
+
+    @property
+    def namespace(self) -> str | None:
+        """Where keys are when the caller names no namespace."""
+        return self._namespace
+
+    @namespace.setter
+    def namespace(self, namespace: str | None) -> None:
+        self._namespace = namespace
+        self._builds_keys |= bool(namespace)
+        self._look_for_the_quick_way()
+
+    def _look_for_the_quick_way(self) -> None:
+        """Values as they are, no timeout: so it is mostly, and decided here, not at every hit."""
+        straight = type(self._serializer) is NullSerializer and not self._is_disabled
+        self._is_quick = straight and not self._timeout_s
+        # Bare keys are kept as they are; no key in memory can be taken for one of them.
+        self._has_bare_keys = not self._builds_keys
+        has_prefix = self._namespace and self._key_builder is None
+        self._own_prefix = namespace_prefixes(self._namespace)[0] if has_prefix and self._namespace else ""
 
     def build_key(self, key: Any, namespace: str | None = None) -> Any:
         """The key in memory of *key* in *namespace*, by default the cache's own."""
@@ -102,10 +134,11 @@ class MemoryBackend(BaseCache):  # type: ignore[misc]  # aiocache has no annotat
             return self._key_builder(key, namespace)
         if not namespace:
             place = without_namespace(key)
-            self._builds_keys |= place.startswith(MARK)
+            if place.startswith(MARK):
+                self._builds_keys, self._has_bare_keys = True, False
             return place
         # From now on a text of the caller may look like a key in memory that is another's.
-        self._builds_keys = True
+        self._builds_keys, self._has_bare_keys = True, False
         if len(self._prefixes) >= MAX_PREFIXES:
             self._prefixes.clear()
         self._prefixes[namespace] = namespace_prefixes(namespace)[0]

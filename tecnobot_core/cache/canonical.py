@@ -4,8 +4,9 @@ import unicodedata
 from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import fields, is_dataclass
 from enum import Enum
-from hashlib import blake2b
 from typing import Any
+
+from .hashing import blake2b
 
 # What prints itself whole, and the same in every process. By name: importing them would double what a cache takes.
 _PRINTED = frozenset(

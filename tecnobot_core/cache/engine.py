@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING
 
 from ..errors import ConfigurationError, LifecycleError, StoreError
 from ..tasks import Tasks
-from .envelope import Envelope
+from .erasing import forget_scopes
 from .flights import Flights
-from .guarded import GuardedTier
 from .invalidating import Invalidations
 from .loading import Loading
 from .marks import KnownMarks
@@ -18,14 +17,15 @@ from .memory import MemoryTier
 from .policies import CachePolicy
 from .ports import Leases, Marks, Tier
 from .scopes import KeySpace, scope_prefix, scoped_key
-from .sharing import SharedLoads
 from .statistics import CacheStatistics, PolicyStatistics
-from .stored import StoredEntries
 
 if TYPE_CHECKING:
     from ..events import EventBus
+    from .guarded import GuardedTier
+    from .sharing import SharedLoads
+    from .stored import StoredEntries
 
-SLICE_KEYS = 2000  # looked at before the loop may do something else
+MAX_PREFIXES = 1024
 MARKS_WAIT_S = 2.0  # a database that is down must not hold up the start
 
 
@@ -41,6 +41,22 @@ class Rules:
     is_face: bool  # without a scope its keys are those of aiocache's face
     is_per_user: bool
     counts: PolicyStatistics = field(default_factory=PolicyStatistics)
+    prefixes: dict[str | None, str] = field(default_factory=dict)  # of scopes that were used lately
+
+    def prefix_of_scope(self, scope: str) -> str:
+        """What the memory keys of *scope* begin with; joined once, as a hit costs little more than that."""
+        if len(self.prefixes) >= MAX_PREFIXES:
+            self.prefixes.clear()
+            self._know_prefix_of_all()
+        prefix = self.prefixes[scope] = scope_prefix(self.prefix, scope)
+        return prefix
+
+    def __post_init__(self) -> None:
+        self._know_prefix_of_all()
+
+    def _know_prefix_of_all(self) -> None:
+        if not self.is_face and not self.is_per_user:
+            self.prefixes[None] = self.prefix_of_all
 
 
 class Engine:
@@ -66,24 +82,21 @@ class Engine:
         self.rules = {name: _rules(name, policy, self.space) for name, policy in policies.items()}
         self.memory = memory
         self.clock = clock
-        self.guarded = (
-            None if store is None else GuardedTier(store, marks=marks, leases=leases, changed=self._store_changed)
-        )
+        self.guarded = None if store is None else _guarded(store, marks, leases, self._store_changed)
         self._everything = self.space.digest("everything")
+        self._erasures = self.space.digest("erasures")  # marked with each
+        self._erased_until = float("-inf")
+        self._erased_here: dict[bytes, float] = {}  # and not heard of since
         self._broken_since: float | None = None
         self._tasks = self._new_tasks()
         self._resources: AsyncExitStack | None = None
         self.marks = KnownMarks(clock if self.guarded is None else self.guarded.now)
         self.flights = Flights(self._tasks)
         self.invalidations = Invalidations(
-            self.marks, None if self.guarded is None else self.guarded.marks, self._everything
+            self.marks, None if self.guarded is None else self.guarded.marks, self._everything, heard=self._heard_marks
         )
-        self.stored: StoredEntries | None = None
-        self._shared: SharedLoads | None = None
-        if self.guarded is not None:
-            self.stored = StoredEntries(self.guarded, Envelope(secret), self.marks, clock)
-            if self.guarded.leases is not None:
-                self._shared = SharedLoads(self.guarded.leases, self.guarded, self._tasks, lease_s=lease_s, clock=clock)
+        self.stored = None if self.guarded is None else _stored(self.guarded, secret, self.marks, clock)
+        self._shared = None if self.guarded is None else _shared(self.guarded, self._tasks, lease_s, clock)
         self.loading = Loading(
             memory, self.marks, self.flights, clock=clock, uniform=uniform, stored=self.stored, shared=self._shared
         )
@@ -166,16 +179,11 @@ class Engine:
     async def erase(self, user: str) -> int:
         """Remove what belongs to the scope *user*; return how many entries that were."""
         self.check_usable()
-        prefixes = tuple(scope_prefix(rules.prefix, user) for rules in self.rules.values())
         tag = self.space.scope_tag(user)
         # First the mark: then nobody writes again what is erased.
-        await self.invalidations.mark((tag,))
-        erased_here = 0
-        for number, key in enumerate(self.memory):
-            if key.startswith(prefixes):
-                erased_here += self.memory.delete(key)
-            if number % SLICE_KEYS == 0:
-                await asyncio.sleep(0)
+        at = self._erased_here[tag] = self.marks.stamp()
+        await self.invalidations.mark((tag, self._erasures), at)
+        erased_here = await self._forget_scopes(lambda scope: scope == user)
         if self.guarded is None:
             return erased_here
         # The store has what memory has, and more: counting both would count twice.
@@ -207,6 +215,19 @@ class Engine:
         except TimeoutError:
             return  # until they are known, what the store has is not read
 
+    def _heard_marks(self, marks: Mapping[bytes, float]) -> None:
+        """Where somebody was erased elsewhere, he leaves this memory too, and not only when there is no room."""
+        since, until = self._erased_until, marks.get(self._erasures, float("-inf"))
+        if until <= since:
+            return
+        self._erased_until = until
+        erased = {tag for tag, at in marks.items() if since < at <= until and self._erased_here.pop(tag, None) != at}
+        if erased - {self._erasures}:
+            self._tasks.start(self._forget_scopes(lambda scope: self.space.scope_tag(scope) in erased), "erased")
+
+    async def _forget_scopes(self, is_erased: Callable[[str], bool]) -> int:
+        return await forget_scopes(self.memory, {rules.prefix for rules in self.rules.values()}, is_erased)
+
     async def _trust(self) -> None:
         assert self.stored is not None
         await self.invalidations.heard_once.wait()
@@ -234,6 +255,30 @@ class Engine:
             yield "store_pending", lambda: guarded.pending
             for name in guarded.statistics.__slots__:
                 yield f"store_{name}", lambda name=name: getattr(guarded.statistics, name)  # type: ignore[misc]
+
+
+# What only a cache with a store needs is imported by those who have one.
+
+
+def _guarded(
+    store: Tier, marks: Marks | None, leases: Leases | None, changed: Callable[[bool, str], object]
+) -> "GuardedTier":
+    from .guarded import GuardedTier  # noqa: PLC0415
+
+    return GuardedTier(store, marks=marks, leases=leases, changed=changed)
+
+
+def _stored(tier: "GuardedTier", secret: bytes, marks: KnownMarks, clock: Callable[[], float]) -> "StoredEntries":
+    from .envelope import Envelope  # noqa: PLC0415
+    from .stored import StoredEntries  # noqa: PLC0415
+
+    return StoredEntries(tier, Envelope(secret), marks, clock)
+
+
+def _shared(tier: "GuardedTier", tasks: Tasks, lease_s: float, clock: Callable[[], float]) -> "SharedLoads | None":
+    from .sharing import SharedLoads  # noqa: PLC0415
+
+    return None if tier.leases is None else SharedLoads(tier.leases, tier, tasks, lease_s=lease_s, clock=clock)
 
 
 def _rules(name: str, policy: CachePolicy, space: KeySpace) -> Rules:

@@ -4,16 +4,16 @@ import json
 import math
 import struct
 import zlib
-from hashlib import blake2b
 from typing import Any
 
+from .hashing import blake2b
 from .memory.values import weigh
 
 COMPRESS_FROM_BYTES = 1024  # below it the headers and the time cost more than what is saved
 VERSION = 1
 _HEADER = struct.Struct(">BcBdf")  # version, codec, compressed, fresh until in the store's clock, seconds of its load
 _PROOF_BYTES = 8
-ENTRY_BYTES = 224  # the object, its two times and the tuple of its tags
+ENTRY_BYTES = 232  # the object, its two times and the tuple of its tags
 TAG_BYTES = 72
 MAX_DEPTH = 100
 
@@ -22,10 +22,11 @@ class Entry:
     """A value in memory with what its policy needs.
 
     ``began_at`` is when its loading began, a stamp of KnownMarks. ``fresh_until`` is on the clock of the memory tier;
-    so is ``retry_at``, until when nobody tries to load again.
+    so is ``retry_at``, until when nobody tries to load again. ``checked`` is the generation of KnownMarks under which
+    it was last found to count, so that a hit looks at no mark.
     """
 
-    __slots__ = ("began_at", "fresh_until", "retry_at", "tags", "value")
+    __slots__ = ("began_at", "checked", "fresh_until", "retry_at", "tags", "value")
 
     def __init__(
         self,
@@ -40,6 +41,7 @@ class Entry:
         self.fresh_until = fresh_until
         self.tags = tags
         self.retry_at = retry_at
+        self.checked: object = None
 
     def __cache_weight__(self) -> int:
         """What it takes with its value, in bytes."""

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping, Sequence
 from math import inf
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .engine import Engine, Rules
 from .envelope import Entry, NotJsonError
@@ -11,7 +11,9 @@ from .face import MemoryFace
 from .memory import MISSING
 from .namespaces import MARK
 from .policies import DAY_S
-from .stored import StoredEntries
+
+if TYPE_CHECKING:
+    from .stored import StoredEntries
 
 FOREVER_S = 30 * DAY_S  # how long a store keeps what was set without a time
 _NAMESPACED = re.compile(MARK + r"(\d+)[:~]")
@@ -116,7 +118,7 @@ class EngineFace(MemoryFace):
         self._engine.flights.forget_where(lambda key: key.startswith(prefixes))
         return await super()._clear(namespace)
 
-    def _store(self) -> StoredEntries:
+    def _store(self) -> "StoredEntries":
         self._engine.check_usable()
         assert self._engine.stored is not None
         return self._engine.stored

@@ -1,17 +1,14 @@
 """HybridCache: remembers answers in memory and in a store, asks once, forgets in time, gives memory back."""
 
 import os
-import random
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar
 
 from ..errors import ConfigurationError
-from .decorating import remembering
 from .engine import Engine, Rules
 from .envelope import Entry
-from .explaining import Explanation, explain
 from .facing import EngineFace
 from .loading import Load, Uncached
 from .memory import MISSING, MemoryTier
@@ -22,6 +19,7 @@ from .statistics import CacheStatistics
 
 if TYPE_CHECKING:
     from ..events import EventBus
+    from .explaining import Explanation
 
 MIB = 1024 * 1024
 P = ParamSpec("P")
@@ -34,7 +32,8 @@ class HybridCache(EngineFace):
     Without *store* it works at once; then no load goes on for nobody, so stale values are loaded again by a caller.
     Opened with ``async with`` loads may, and a store is used: any Tier, which may also be the Marks and Leases that
     several processes share. Those who share need the same *secret*, 16 to 64 bytes, and the same *namespace*.
-    A value of ``set`` has the policy "default" in the store; what JSON cannot hold stays in memory.
+    A value of ``set`` has the policy "default" in the store; what JSON cannot hold stays in memory. Processes that have
+    an older value in memory give that until its time; ``delete`` and ``invalidate`` are heard by all at once.
     """
 
     NAME = "hybrid"
@@ -51,7 +50,7 @@ class HybridCache(EngineFace):
         lease_s: float = 5.0,
         events: "EventBus | None" = None,
         clock: Callable[[], float] = time.monotonic,
-        uniform: Callable[[], float] = random.random,
+        uniform: Callable[[], float] | None = None,
         **aiocache_kwargs: Any,
     ) -> None:
         if store is not None and secret is None:
@@ -70,7 +69,7 @@ class HybridCache(EngineFace):
             lease_s=lease_s,
             events=events,
             clock=clock,
-            uniform=uniform,
+            uniform=uniform or _uniform,
         )
         self._rules: Mapping[str, Rules] = self._engine.rules
         self._face_rules = self._rules["default"]
@@ -107,24 +106,20 @@ class HybridCache(EngineFace):
         who waits and is not remembered; nor is what it returns as ``Uncached``. The loader runs in a task of its own,
         which ends when nobody waits any more.
         """
+        # The way of every hit: a call, or a look that can be spared, costs as much as the rest.
         try:
             rules = self._rules[policy]
-        except KeyError:
+            full_key = rules.prefixes[scope] + key
+            entry = self._live[full_key]
+            if entry.checked is self._marks.generation:  # so it is an Entry
+                clock, touch = self._clock, self._touch  # CPython finds an attribute quicker than a method
+                if (now := clock()) < entry.fresh_until and now < self._entries.earliest:
+                    touch(full_key)
+                    rules.counts.memory_hits += 1
+                    return entry.value  # type: ignore[no-any-return]
+        except (KeyError, AttributeError):
             rules = self._engine.rules_of(policy)
-        # What follows is written out, as it is the way of every hit: a call costs as much as the rest.
-        if scope:
-            full_key = "".join((rules.prefix, str(len(scope)), "\0", scope, key))
-        elif rules.is_per_user or scope is not None:
-            raise ValueError(f"policy {policy!r} is per user; pass scope=, for example the chat")
-        else:
-            full_key = self._place(key, None) if rules.is_face else rules.prefix_of_all + key
-        entry = self._live.get(full_key)
-        if type(entry) is Entry:
-            now, began_at = self._clock(), entry.began_at
-            if now < entry.fresh_until and now < self._entries.earliest and began_at > self._marks.newest:
-                self._touch(full_key)
-                rules.counts.memory_hits += 1
-                return entry.value  # type: ignore[no-any-return]
+            full_key = self._composed(key, rules, scope)
         found = self._recall(full_key, rules)
         return found if found is not MISSING else await self._load(full_key, key, loader, rules, scope, tags)  # type: ignore[no-any-return]
 
@@ -141,6 +136,8 @@ class HybridCache(EngineFace):
         Without *key* all arguments are the key, whatever their order and spelling; one that has no stable spelling, as
         an object of a class, is a TypeError.
         """
+        from .decorating import remembering  # noqa: PLC0415
+
         self._engine.rules_of(policy)
         return lambda function: remembering(self, function, policy=policy, key=key, scope=scope, tags=tags)
 
@@ -178,23 +175,45 @@ class HybridCache(EngineFace):
         """
         return await self._engine.erase(user)
 
-    async def explain(self, key: str, *, policy: str = "default", scope: str | None = None) -> Explanation:
+    async def explain(self, key: str, *, policy: str = "default", scope: str | None = None) -> "Explanation":
         """Why a lookup of *key* hits or misses now; changes nothing and counts nothing. Printed, it is a sentence."""
+        from .explaining import explain  # noqa: PLC0415  here and below: what few caches need, on first use
+
         rules = self._engine.rules_of(policy)
         full_key = self._full_key(key, rules, scope)
         return await explain(self._engine, full_key, self._engine.digest(full_key, key, rules, scope), rules)
 
     def shrink(self, target_bytes: int) -> int:
-        """Evict until *target_bytes*, what is least worth keeping first; return bytes freed."""
+        """Evict until *target_bytes*, what is least worth keeping first; return bytes freed.
+
+        Takes about 1 ms a MB: where the loop must not wait so long, ``shrink_slowly``.
+        """
         return self._memory.shrink(target_bytes)
 
     def release(self, wanted_bytes: int) -> int:
         """Free at least *wanted_bytes* if there are so many; return bytes freed."""
         return self.shrink(max(self._memory.used_bytes - wanted_bytes, 0))
 
+    async def shrink_slowly(self, target_bytes: int) -> int:
+        """As ``shrink``, in slices of about a millisecond, between which others have their turn."""
+        return await self._memory.shrink_slowly(target_bytes)
+
+    async def release_slowly(self, wanted_bytes: int) -> int:
+        """As ``release``, in slices of about a millisecond; what is kept meanwhile has to go too."""
+        return await self.shrink_slowly(max(self._memory.used_bytes - wanted_bytes, 0))
+
     def statistics(self) -> CacheStatistics:
         """All counts, live: of the cache by name, and of each policy as ``<policy>.<count>``."""
         return self._engine.statistics
+
+    def _composed(self, key: str, rules: Rules, scope: str | None) -> str:
+        """The memory key; ValueError where the policy wants a scope and there is none."""
+        if scope:
+            return rules.prefix_of_scope(scope) + key
+        if rules.is_per_user or scope is not None:
+            raise ValueError(f"policy {rules.name!r} is per user; pass scope=, for example the chat")
+        place: str = self._place(key, None) if rules.is_face else rules.prefix_of_all + key
+        return place
 
     def _recall(self, full_key: str, rules: Rules) -> Any:
         """What memory has that is fresh and counts, or MISSING."""
@@ -208,6 +227,7 @@ class HybridCache(EngineFace):
             self._memory.delete(full_key)
             rules.counts.invalidated += 1
             return MISSING
+        entry.checked = self._marks.generation
         rules.counts.memory_hits += 1
         return entry.value
 
@@ -236,3 +256,10 @@ class HybridCache(EngineFace):
             built: str = self.build_key(key, self.namespace)
             return built
         return scoped_key(rules.prefix, scope, key)
+
+
+def _uniform() -> float:
+    """Any number from 0 to 1, for jitter, which few policies have."""
+    import random  # noqa: PLC0415
+
+    return random.random()

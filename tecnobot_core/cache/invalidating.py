@@ -17,7 +17,8 @@ RETRY_S = 1.0
 class Invalidations:
     """Marks tags in *known*, and through *remote* in every process that shares the store.
 
-    What could not be told is told when the store is back. *everything* is the tag of all entries.
+    What could not be told is told when the store is back. *everything* is the tag of all entries; *heard* gets what
+    comes from the store.
     """
 
     def __init__(
@@ -26,12 +27,14 @@ class Invalidations:
         remote: Marks | None,
         everything: bytes,
         *,
+        heard: Callable[[Mapping[bytes, float]], object] | None = None,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
     ) -> None:
         self.heard_once = asyncio.Event()
         self._known = known
         self._remote = remote
         self._everything = everything
+        self._heard = heard
         self._sleep = sleep
         self._untold: dict[bytes, float] = {}
         self._more = asyncio.Event()
@@ -41,9 +44,9 @@ class Invalidations:
         """Marks that the store does not have yet."""
         return len(self._untold)
 
-    async def mark(self, tags: Sequence[bytes]) -> None:
-        """What has one of *tags* and began to load before now does not count any more."""
-        marks = dict.fromkeys(tags, self._known.stamp())
+    async def mark(self, tags: Sequence[bytes], at: float | None = None) -> None:
+        """What has one of *tags* and began to load before *at*, a stamp, or now, does not count any more."""
+        marks = dict.fromkeys(tags, self._known.stamp() if at is None else at)
         self._apply(marks)
         if self._remote is None:
             return
@@ -87,6 +90,8 @@ class Invalidations:
 
     def _hear(self, marks: Mapping[bytes, float]) -> None:
         self._apply(marks)
+        if self._heard is not None:
+            self._heard(marks)
         self.heard_once.set()
 
     def _apply(self, marks: Mapping[bytes, float]) -> None:

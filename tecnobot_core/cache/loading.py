@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from .envelope import Entry, NotJsonError
 from .flights import Flight, Flights
@@ -10,9 +10,11 @@ from .marks import KnownMarks
 from .memory import MISSING
 from .memory.values import weigh
 from .policies import CachePolicy
-from .sharing import SharedLoads
 from .statistics import PolicyStatistics
-from .stored import StoredEntries
+
+if TYPE_CHECKING:
+    from .sharing import SharedLoads
+    from .stored import StoredEntries
 
 RETRY_S = 5.0  # how long a stale value is given after a failure before loading is tried again
 T = TypeVar("T")
@@ -65,8 +67,8 @@ class Loading:
         *,
         clock: Callable[[], float],
         uniform: Callable[[], float],
-        stored: StoredEntries | None = None,
-        shared: SharedLoads | None = None,
+        stored: "StoredEntries | None" = None,
+        shared: "SharedLoads | None" = None,
     ) -> None:
         self.in_background = False
         self._memory = memory

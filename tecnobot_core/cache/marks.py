@@ -12,10 +12,13 @@ class KnownMarks:
     What began to load before a mark of one of its tags, or at the same time, does not count any more. Every stamp is
     later than all stamps and all marks before it, whatever the clock does (a hybrid logical clock): what begins after a
     mark counts, within one tick of the clock and after it was set back.
+
+    ``generation`` is another object after every mark: what was found to count under the present one still does.
     """
 
     def __init__(self, now: Callable[[], float], *, max_marks: int = MAX_MARKS) -> None:
         self.newest = float("-inf")
+        self.generation = object()
         self._now = now
         self._max_marks = max_marks
         self._floor = float("-inf")
@@ -37,6 +40,7 @@ class KnownMarks:
                 self._marks[tag] = at
                 self.newest = max(self.newest, at)
         self._last = max(self._last, self.newest)
+        self.generation = object()
         if len(self._marks) > self._max_marks:
             self._forget_older_half()
 
@@ -45,6 +49,7 @@ class KnownMarks:
         self._floor = max(self._floor, at)
         self.newest = max(self.newest, at)
         self._last = max(self._last, at)
+        self.generation = object()
         self._marks = {tag: time for tag, time in self._marks.items() if time > self._floor}
 
     def counts(self, began_at: float, tags: Collection[bytes]) -> bool:

@@ -1,7 +1,11 @@
 """Keys that cannot be mistaken for one another, in memory and as digests in a store."""
 
+from collections.abc import Collection
 from functools import partial
-from hashlib import blake2b
+
+from .hashing import blake2b
+
+PREFIX_CHARACTERS = 17  # of a policy
 
 
 class KeySpace:
@@ -42,7 +46,7 @@ class KeySpace:
 
     def policy_prefix(self, policy: str) -> str:
         """What the memory keys of *policy* begin with."""
-        return f"\0{self.digest('memory', policy).hex()[:16]}"
+        return f"\0{self.digest('memory', policy).hex()[: PREFIX_CHARACTERS - 1]}"
 
 
 def scoped_key(prefix: str, scope: str | None, key: str) -> str:
@@ -55,3 +59,11 @@ def scoped_key(prefix: str, scope: str | None, key: str) -> str:
 def scope_prefix(prefix: str, scope: str) -> str:
     """What the memory keys of *scope* begin with, below the *prefix* of their policy."""
     return "".join((prefix, str(len(scope)), "\0", scope))
+
+
+def scope_of(key: str, prefixes: Collection[str]) -> str | None:
+    """The scope of a memory key below one of *prefixes*; None where it has none."""
+    if key[:PREFIX_CHARACTERS] not in prefixes:
+        return None
+    length, mark, rest = key[PREFIX_CHARACTERS:].partition("\0")
+    return rest[: int(length)] if mark and length.isdecimal() else None

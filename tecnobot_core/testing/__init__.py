@@ -1,6 +1,7 @@
 """Honest fakes of the ports and a report on a replayed conversation, for testing bots built on this library."""
 
 from .clock import FakeClock as FakeClock
+from .messenger import FakeMessenger as FakeMessenger
 from .openai import FakeOpenAI as FakeOpenAI
 from .openai import Step as Step
 from .proxy import FaultyProxy as FaultyProxy

@@ -4,21 +4,26 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 
 from ..cache.ports import Record
 from ..errors import StoreError
 from ..tasks import wait_or_sleep
 
 
-@dataclass(slots=True)
-class _Shared:
-    records: dict[bytes, Record] = field(default_factory=dict)
-    marks: dict[bytes, float] = field(default_factory=dict)
-    leases: dict[bytes, tuple[object, float]] = field(default_factory=dict)
-    changed: set[asyncio.Event] = field(default_factory=set)
+class SharedStore:
+    """What several FakeTiers share. While ``is_down`` every call of all of them is a StoreError."""
+
+    def __init__(self, clock: Callable[[], float] = time.time) -> None:
+        self.clock = clock
+        self.is_down = False
+        self.records: dict[bytes, Record] = {}
+        self.marks: dict[bytes, float] = {}
+        self.leases: dict[bytes, tuple[object, float]] = {}
+        self.changed: set[asyncio.Event] = set()
+        self.followers: list[Callable[[Mapping[bytes, float]], None]] = []
 
     def tell(self) -> None:
+        """Leases have changed."""
         for event in self.changed:
             event.set()
 
@@ -27,25 +32,26 @@ class FakeTier:
     """Tier, Marks and Leases over dictionaries. ``another_client()`` is one more process at the same store.
 
     Faults: errors put into ``errors`` are raised one for each call (None in them lets a call pass); while ``is_down``
-    every call is a StoreError; while ``hangs`` calls wait. ``calls`` are the names of all calls, with the
-    number of keys: ("get_many", 2).
+    every call is a StoreError; while ``hangs`` calls wait; a get and a put take ``takes_s`` of *sleep*. ``calls`` are
+    the names of all calls, with the number of keys: ("get_many", 2).
     """
 
     def __init__(
         self,
+        store: SharedStore | None = None,
         *,
         clock: Callable[[], float] = time.time,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
-        shared: _Shared | None = None,
     ) -> None:
         self.calls: list[tuple[str, int]] = []
         self.errors: deque[StoreError | None] = deque()
         self.is_down = False
+        self.takes_s = 0.0
         self._flowing = asyncio.Event()
         self._flowing.set()
-        self._clock = clock
         self._sleep = sleep
-        self._shared = shared or _Shared()
+        self._shared = store or SharedStore(clock)
+        self._clock = self._shared.clock
 
     @property
     def records(self) -> Mapping[bytes, Record]:
@@ -71,7 +77,7 @@ class FakeTier:
 
     def another_client(self) -> "FakeTier":
         """One more client of the same store, with faults of its own."""
-        return FakeTier(clock=self._clock, sleep=self._sleep, shared=self._shared)
+        return FakeTier(self._shared, sleep=self._sleep)
 
     def now(self) -> float:
         return self._clock()
@@ -102,22 +108,16 @@ class FakeTier:
         await self._called("mark", len(tags))
         marks = self._shared.marks
         marks.update((tag, max(at, marks.get(tag, at))) for tag in tags)
-        self._shared.tell()
+        for heard in tuple(self._shared.followers):
+            heard({tag: marks[tag] for tag in tags})
 
     async def follow(self, heard: Callable[[Mapping[bytes, float]], None]) -> None:
-        known: dict[bytes, float] | None = None
-        changed = asyncio.Event()
-        self._shared.changed.add(changed)
+        heard(dict(self._shared.marks))
+        self._shared.followers.append(heard)
         try:
-            while True:
-                changed.clear()
-                news = {tag: at for tag, at in self._shared.marks.items() if not known or known.get(tag) != at}
-                if known is None or news:
-                    heard(news)
-                known = dict(self._shared.marks)
-                await changed.wait()
+            await asyncio.get_running_loop().create_future()
         finally:
-            self._shared.changed.discard(changed)
+            self._shared.followers.remove(heard)
 
     async def acquire(self, key: bytes, ttl_s: float) -> bool:
         await self._called("acquire", 1)
@@ -163,7 +163,9 @@ class FakeTier:
     async def _called(self, name: str, n: int) -> None:
         self.calls.append((name, n))
         await self._flowing.wait()
-        if self.is_down:
+        if self.takes_s and name in ("get_many", "put_many"):
+            await self._sleep(self.takes_s)
+        if self.is_down or self._shared.is_down:
             raise StoreError("the fake store is down", retryable=True, outcome="not_sent")
         if self.errors and (error := self.errors.popleft()) is not None:
             raise error

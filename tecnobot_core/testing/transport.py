@@ -4,7 +4,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 
-from ..connection import DisconnectReason, Lost, Opened, Sink
+from ..connection import DisconnectReason, Lost, Opened, Recovered, Sink, TransportEvent
 from ..errors import TransportError
 from ..messages import ChatId, InboundMessage, OutboundMessage
 
@@ -14,7 +14,9 @@ class FakeTransport:
 
     Delivers at most *max_unacknowledged* messages ahead of acknowledgement, and again after each ``open`` what was not
     acknowledged. Faults: errors put into ``open_errors``, ``send_errors`` and ``ping_errors`` are raised one for each
-    call (None in them lets a call pass); ``lose`` breaks the link; ``on_send`` is called with every message sent.
+    call (None in them lets a call pass); a method named in ``hanging`` does not return until it is cancelled; with
+    ``admits`` False the link is dialed but never opens; ``lose`` breaks the link; ``tell`` tells the manager anything;
+    ``on_send`` is called with every message sent. ``most_opening`` is how many calls of ``open`` ever ran at once.
     """
 
     def __init__(
@@ -26,6 +28,9 @@ class FakeTransport:
         self.opens = 0
         self.closes = 0
         self.pings = 0
+        self.most_opening = 0
+        self.admits = True
+        self.hanging: set[str] = set()
         self.open_errors: deque[TransportError | None] = deque()
         self.send_errors: deque[TransportError | None] = deque()
         self.ping_errors: deque[TransportError | None] = deque()
@@ -35,6 +40,7 @@ class FakeTransport:
         self._ends = ends
         self._max_unacknowledged = max_unacknowledged
         self._sink: Sink | None = None
+        self._opening = 0
         self._sent_changed = asyncio.Event()
 
     def deliver(self, *messages: InboundMessage) -> None:
@@ -47,11 +53,24 @@ class FakeTransport:
         self._ends = True
         self._pump()
 
-    def lose(self, reason: DisconnectReason = DisconnectReason.NETWORK, *, retryable: bool = True) -> None:
-        """Break the link."""
-        sink, self._sink = self._sink, None
+    def lose(
+        self, reason: DisconnectReason = DisconnectReason.NETWORK, *, retryable: bool = True, heals: bool = False
+    ) -> None:
+        """Break the link; one that *heals* is up again with ``recover``."""
+        sink = self._sink
+        if not heals:
+            self._sink = None
         if sink is not None:
-            sink(Lost(reason, "broken by the test", retryable))
+            sink(Lost(reason, "broken by the test", retryable, heals))
+
+    def recover(self) -> None:
+        """A link that heals is up again by itself."""
+        self.tell(Recovered())
+
+    def tell(self, event: TransportEvent) -> None:
+        """Tell *event*, if somebody listens."""
+        if self._sink is not None:
+            self._sink(event)
 
     async def wait_sent(self, number: int) -> None:
         """Return when *number* messages were sent in all."""
@@ -61,20 +80,33 @@ class FakeTransport:
 
     async def open(self, sink: Sink) -> None:
         self.opens += 1
-        _raise_next(self.open_errors)
+        self._opening += 1
+        self.most_opening = max(self.most_opening, self._opening)
+        try:
+            await self._hang("open")
+            raise_next(self.open_errors)
+        finally:
+            self._opening -= 1
         self._sink = sink
+        if self.admits:
+            self.admit()
+
+    def admit(self) -> None:
+        """Open the link that was dialed."""
         self._waiting.extendleft(reversed(self._unacknowledged.values()))
         self._unacknowledged.clear()
-        sink(Opened())
+        self.tell(Opened())
         self._pump()
 
     async def close(self) -> None:
         self.closes += 1
         self._sink = None
+        await self._hang("close")
 
     async def send(self, message: OutboundMessage) -> None:
         self._check_open()
-        _raise_next(self.send_errors)
+        await self._hang("send")
+        raise_next(self.send_errors)
         self.sent.append(message)
         self._sent_changed.set()
         if self.on_send is not None:
@@ -83,7 +115,8 @@ class FakeTransport:
     async def ping(self) -> None:
         self._check_open()
         self.pings += 1
-        _raise_next(self.ping_errors)
+        await self._hang("ping")
+        raise_next(self.ping_errors)
 
     async def acknowledge(self, message_ids: Sequence[str]) -> None:
         for id in message_ids:
@@ -93,6 +126,10 @@ class FakeTransport:
 
     async def set_typing(self, chat: ChatId, typing: bool) -> None:
         self.typing.append((chat, typing))
+
+    async def _hang(self, method: str) -> None:
+        if method in self.hanging:
+            await asyncio.Event().wait()
 
     def _check_open(self) -> None:
         if self._sink is None:
@@ -108,6 +145,7 @@ class FakeTransport:
             self._sink(Lost(DisconnectReason.ENDED, "the test has no more messages", retryable=False))
 
 
-def _raise_next(errors: deque[TransportError | None]) -> None:
+def raise_next(errors: deque[TransportError | None]) -> None:
+    """Raise the first of *errors*, if there is one, and forget it."""
     if errors and (error := errors.popleft()) is not None:
         raise error

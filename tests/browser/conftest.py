@@ -4,15 +4,25 @@ import asyncio
 import shutil
 from collections import defaultdict
 from collections.abc import AsyncIterator, Coroutine, Sequence
+from pathlib import Path
 
 import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Page, async_playwright
 
-from tecnobot_core.adapters.web import WebChat, WebServer
+from tecnobot_core.adapters.web import Uploads, WebChat, WebServer
 from tecnobot_core.connection.ports import TransportEvent
 from tecnobot_core.events import DuplicateIgnored, EventBus, TurnCommitted
-from tecnobot_core.messages import ChatId, ChatMessage, InboundMessage, OutboundMessage, Outcome, TraceStep, Turn
+from tecnobot_core.messages import (
+    ChatId,
+    ChatMessage,
+    InboundMessage,
+    MediaReference,
+    OutboundMessage,
+    Outcome,
+    TraceStep,
+    Turn,
+)
 
 CHROMIUM_ARGUMENTS = (
     "--headless",
@@ -23,22 +33,27 @@ CHROMIUM_ARGUMENTS = (
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
+    # A microphone that beeps, and nobody who must be asked.
+    "--use-fake-device-for-media-stream",
+    "--use-fake-ui-for-media-stream",
 )
 
 
 class ScriptedBot:
     """Journals, types, answers from ``replies`` or by repeating, and tells what it did; one lane per chat.
 
+    To a file it answers with its size, as fetched from the chat.
     While ``hold`` is set nothing is answered; while ``deaf`` is set nothing is even acknowledged.
     """
 
-    def __init__(self, chat: WebChat | None = None) -> None:
-        self.chat = chat or WebChat(self.history)
+    def __init__(self, uploads: Uploads | None = None) -> None:
+        self.chat = WebChat(self.history, uploads=uploads)
         self.events = EventBus()
         self.chat.watch(self.events)
         self.replies: dict[str, tuple[str, tuple[str, ...]]] = {}
         self.outcomes: dict[str, Outcome] = {}
         self.received: list[InboundMessage] = []
+        self.files: list[tuple[MediaReference, bytes]] = []
         self.conversations: defaultdict[ChatId, list[ChatMessage]] = defaultdict(list)
         self.hold = False
         self.deaf = False
@@ -88,9 +103,15 @@ class ScriptedBot:
                 await self._answer(message)
 
     async def _answer(self, message: InboundMessage) -> None:
-        text, buttons = self.replies.get(message.text, (f"You said: {message.text}", ()))
+        said = message.text
+        if message.media is not None:
+            async with self.chat.fetch(message.media) as path:
+                data = await asyncio.to_thread(path.read_bytes)
+            self.files.append((message.media, data))
+            said = f"{message.kind} of {len(data)} bytes"
+        text, buttons = self.replies.get(said, (f"You said: {said}", ()))
         reply = OutboundMessage(chat=message.chat, key=f"{message.id}/0", text=text, buttons=buttons)
-        rows = (ChatMessage("user", message.text), ChatMessage("assistant", text))
+        rows = (ChatMessage("user", said), ChatMessage("assistant", text))
         turn = Turn(
             chat=message.chat,
             inbound=(message.id,),
@@ -126,8 +147,8 @@ async def browser() -> AsyncIterator[Browser]:
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def bot() -> AsyncIterator[ScriptedBot]:
-    bot = ScriptedBot()
+async def bot(tmp_path: Path) -> AsyncIterator[ScriptedBot]:
+    bot = ScriptedBot(Uploads(tmp_path / "uploads"))
     await bot.start()
     yield bot
     await bot.stop()

@@ -16,7 +16,7 @@ from tecnobot_core.connection import DisconnectReason, Lost, Opened, Transport, 
 from tecnobot_core.errors import TransportError
 from tecnobot_core.messages import ChatId, InboundMessage, OutboundMessage
 from tecnobot_core.tasks import Tasks
-from tecnobot_core.testing import FakeTransport
+from tecnobot_core.testing import FakeMessenger, FakeTransport
 
 
 @dataclass
@@ -35,8 +35,14 @@ async def nothing() -> None:
 
 
 def fake(tasks: Tasks, folder: Path) -> Case:
-    transport = FakeTransport()
+    return faked(FakeTransport())
 
+
+def messenger(tasks: Tasks, folder: Path) -> Case:
+    return faked(FakeMessenger())
+
+
+def faked(transport: FakeTransport) -> Case:
     async def write() -> None:
         transport.deliver(
             *(InboundMessage(id=f"m{n}", chat=ChatId("a"), sent_at=0.0, text=f"text {n}") for n in range(3))
@@ -95,7 +101,7 @@ def web(tasks: Tasks, folder: Path) -> Case:
     return Case(transport, ChatId("web:a"), write, sent)
 
 
-@pytest.fixture(params=[fake, console, replay, web], ids=lambda make: make.__name__)
+@pytest.fixture(params=[fake, messenger, console, replay, web], ids=lambda make: make.__name__)
 async def case(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Case]:
     async with Tasks("test") as tasks:
         made: Case = request.param(tasks, tmp_path)
@@ -178,6 +184,20 @@ async def test_sending_while_closed_was_not_sent(case: Case) -> None:
     with pytest.raises(TransportError):
         await case.transport.ping()
     assert case.sent() == []
+
+
+async def test_the_sink_is_called_on_the_loop(case: Case) -> None:
+    loops: list[asyncio.AbstractEventLoop] = []
+    heard = Heard()
+
+    def sink(event: TransportEvent) -> None:
+        loops.append(asyncio.get_running_loop())  # raises in any other thread
+        heard(event)
+
+    await case.transport.open(sink)
+    await case.write()
+    await heard.wait(3)
+    assert set(loops) == {asyncio.get_running_loop()}
 
 
 async def test_closing_twice_or_unopened_is_harmless(case: Case) -> None:

@@ -17,10 +17,12 @@ import yaml
 
 from tecnobot_core.testing import FakeOpenAI, Step
 from tests.example_process import EXAMPLE, environment, serving
+from tests.make_audio import AudioFiles, session_files
 
 ROOT = Path(__file__).parents[2]
 EXPORT = ROOT / "examples" / "data" / "chat_export_es.txt"
 pytestmark = pytest.mark.postgres
+audio_files = pytest.fixture(scope="session")(session_files)
 
 
 @pytest.fixture(scope="module")
@@ -99,6 +101,45 @@ async def test_a_model_answers_and_when_it_fails_the_knowledge_does(data_dir: Pa
     system, *_, question = server.requests[0].json["messages"]
     assert (system["role"], question["content"]) == ("system", "¿me recomiendas algo para mi abuela?")
     assert "Traceback" not in finished.stderr
+
+
+def send_recording(url: str, id: str, recording: bytes) -> None:
+    address = f"{url}chat/media?chat=ana&id={id}&kind=voice"
+    request = urllib.request.Request(address, recording, {"Content-Type": "application/octet-stream"})
+    with urllib.request.urlopen(request, timeout=10) as answer:
+        assert answer.status == 202
+
+
+async def test_a_voice_note_is_heard_converted_where_it_must_be_and_answered_from_a_flow(
+    data_dir: Path, audio_files: AudioFiles
+) -> None:
+    """A note in WhatsApp's own format goes up as it came; one that no endpoint takes goes through the real ffmpeg."""
+    note, odd = audio_files.make("opus").read_bytes(), audio_files.make("aiff").read_bytes()
+
+    def talk(openai_url: str) -> tuple[list[str], list[Path]]:
+        with serving(data_dir, TRANSCRIPTION_MODEL="whisper-1", OPENAI_BASE_URL=openai_url) as (_, url):
+            send_recording(url, "note", note)
+            assert until(lambda: len(conversation(url)) >= 2)
+            send_recording(url, "odd", odd)
+            assert until(lambda: len(conversation(url)) >= 4)
+            assert until(lambda: not (list((data_dir / "uploads").glob("*")) + _files(data_dir / "temporary")))
+            return conversation(url)[:4], _files(data_dir / "temporary")
+
+    async with FakeOpenAI(Step(text="¿Cuánto cuesta el envío?"), Step(text="gracias")) as server:
+        said, left = await asyncio.to_thread(talk, server.url)
+    assert said[0] == "¿Cuánto cuesta el envío?"
+    assert "envío" in said[1]
+    assert said[2] == "gracias"
+    assert not left
+    first, second = (request.body for request in server.requests)
+    assert note in first
+    assert b'filename="recording.ogg"' in first
+    assert odd not in second
+    assert b"OggS" in second
+
+
+def _files(directory: Path) -> list[Path]:
+    return [path for path in directory.rglob("*") if path.is_file() and path.name != ".lock"]
 
 
 def test_the_exported_chat_is_answered_whole_and_in_order(data_dir: Path) -> None:

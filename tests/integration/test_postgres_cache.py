@@ -260,10 +260,10 @@ async def test_while_it_is_open_it_deletes_what_has_expired(database: Database) 
 
 async def test_a_mark_stays_as_long_as_a_record_needs_it(database: Database, tier: PostgresTier) -> None:
     now = tier.now()
-    await tier.mark([ANA], now - 5000)
-    await tier.mark([LUIS], now - 4000)
+    await tier.mark([ANA], now - 95_000)
+    await tier.mark([LUIS], now - 94_000)
     await tier.mark([A], now - 1)
-    await tier.put_many([Record(A, b"x", now - 4500, now + 60)])
+    await tier.put_many([Record(A, b"x", now - 94_500, now + 60)])
     await tier.acquire(A, -4000)
     await tier.acquire(B, -4)
     await tier.purge_marks()

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from .chat import WebChat as WebChat
     from .server import WebServer as WebServer
+    from .uploads import Uploads as Uploads
 
-_HOME = {"WebChat": "chat", "WebServer": "server"}
+_HOME = {"WebChat": "chat", "WebServer": "server", "Uploads": "uploads"}
 
 
 def __getattr__(name: str) -> object:

@@ -2,7 +2,6 @@
 
 import json
 import logging
-import re
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
 
@@ -10,8 +9,10 @@ from ...errors import MissingDependencyError, TecnobotError
 from ...messages import ChatId
 from .chat import WebChat
 from .feed import FeedReader
-from .guard import METRICS_PATH, answer, refuse
+from .guard import MEDIA_PATH, METRICS_PATH, answer, refuse
 from .json_values import encode_json, json_value
+from .media_route import NAME, MediaRoute
+from .memory_history import MemoryHistory
 from .page import ChatPage
 
 try:
@@ -29,7 +30,6 @@ logger = logging.getLogger(__name__)
 MAX_BODY_BYTES = 1024 * 1024
 _MAX_CHATS = 64
 _KEEP_ALIVE_S = 15.0
-_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
 # chat, text, key; False when the key was sent before.
@@ -41,8 +41,12 @@ def web_app(
     metrics: Mapping[str, Callable[[], object]],
     ready: Callable[[], Sequence[str]],
     send: SendFirst | None = None,
+    memory: MemoryHistory | None = None,
 ) -> Starlette:
-    """All routes as an ASGI application, unguarded; without *chat* there is no page, without *send* none to send."""
+    """All routes as an ASGI application, unguarded; without *chat* there is no page, without *send* none to send.
+
+    The page shows *memory*, where it is given.
+    """
     status = _StatusRoutes(metrics, ready)
     routes = [
         Route("/healthz", status.health),
@@ -52,13 +56,16 @@ def web_app(
     if send is not None:
         routes.append(Route("/v1/messages", _SendRoute(send).post, methods=["POST"]))
     if chat is not None:
-        pages = _ChatRoutes(chat)
+        pages = _ChatRoutes(chat, memory)
         routes += [
             Route("/", pages.page),
             Route("/chat/messages", pages.receive, methods=["POST"]),
             Route("/chat/events", pages.events),
             Route("/chat/history", pages.history),
+            Route("/chat/memory", pages.memory),
         ]
+        if chat.uploads is not None:
+            routes.append(Route(MEDIA_PATH, MediaRoute(chat).post, methods=["POST"]))
     return Starlette(routes=routes)
 
 
@@ -100,13 +107,14 @@ class _SendRoute:
 
 
 class _ChatRoutes:
-    def __init__(self, chat: WebChat) -> None:
+    def __init__(self, chat: WebChat, memory: MemoryHistory | None) -> None:
         self._chat = chat
-        self._page = ChatPage()
+        self._memory = memory
+        self._page = ChatPage(takes_files=chat.uploads is not None)
 
     async def page(self, request: Request) -> Response:
-        html, policy = self._page.render()
-        return HTMLResponse(html, headers={"Content-Security-Policy": policy})
+        html, headers = self._page.render()
+        return HTMLResponse(html, headers=headers)
 
     async def receive(self, request: Request) -> Response:
         if (body := await _body(request)) is None:
@@ -130,6 +138,9 @@ class _ChatRoutes:
             return refuse(400, "wanted: ?chat=name")
         conversation = await self._chat.conversation(chats[0])
         return answer(conversation, 503 if conversation["messages"] is None else 200)
+
+    async def memory(self, request: Request) -> Response:
+        return answer({"memory": json_value(None if self._memory is None else self._memory.value())})
 
 
 class _EventStream(StreamingResponse):
@@ -203,13 +214,13 @@ def _message_fields(body: bytes) -> tuple[str, str, str] | None:
     if (texts := _texts(body, ("chat", "id", "text"))) is None:
         return None
     chat, message_id, text = texts
-    if not (_NAME.fullmatch(chat) and _NAME.fullmatch(message_id)):
+    if not (NAME.fullmatch(chat) and NAME.fullmatch(message_id)):
         return None
     return chat, message_id, text
 
 
 def _chats(request: Request) -> list[str] | None:
     chats = list(dict.fromkeys(request.query_params.getlist("chat")))
-    if not 1 <= len(chats) <= _MAX_CHATS or not all(map(_NAME.fullmatch, chats)):
+    if not 1 <= len(chats) <= _MAX_CHATS or not all(map(NAME.fullmatch, chats)):
         return None
     return chats

@@ -15,6 +15,7 @@ except ModuleNotFoundError as error:
     raise MissingDependencyError("starlette", extra="web") from error
 
 METRICS_PATH = "/v1/metrics"
+MEDIA_PATH = "/chat/media"
 _OPEN_PATHS = frozenset({"/", "/healthz", "/readyz"})  # the page holds no data; probes carry no token
 _SECURITY_HEADERS = {
     "Cache-Control": "no-store",
@@ -71,7 +72,9 @@ class Guard:
         if not self._may_enter(scope["path"], headers):
             return refuse(401, "a bearer token is needed", WWW_Authenticate='Bearer realm="tecnobot"')
         if scope["method"] == "POST":
-            return _post_refusal(headers, host)
+            # Types that no form can send: whatever other site tries, its visitor's browser asks here first.
+            wanted = "application/octet-stream" if scope["path"] == MEDIA_PATH else "application/json"
+            return _post_refusal(headers, host, wanted)
         return None
 
     def _may_enter(self, path: str, headers: Headers) -> bool:
@@ -84,12 +87,12 @@ class Guard:
         return scheme.lower() == "bearer" and any(matches)
 
 
-def _post_refusal(headers: Headers, host: str) -> Response | None:
+def _post_refusal(headers: Headers, host: str, wanted_type: str) -> Response | None:
     origin = headers.get("origin")
     if origin is not None and urlsplit(origin).netloc != host:
         return refuse(403, "only the page of this server may send")
-    if headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
-        return refuse(415, "send application/json")
+    if headers.get("content-type", "").partition(";")[0].strip().lower() != wanted_type:
+        return refuse(415, f"send {wanted_type}")
     return None
 
 

@@ -3,25 +3,37 @@
 import secrets
 from importlib.resources import files
 
-_SCRIPTS = ("texts.js", "store.js", "wire.js", "bubbles.js", "panel.js", "column.js", "chat.js")
+from .uploads import MAX_BYTES
+
+_SCRIPTS = (
+    "texts.js", "store.js", "wire.js", "bubbles.js", "memory.js", "panel.js", "recorder.js", "composer.js", "column.js",
+    "chat.js",
+)  # fmt: skip
 _POLICY = (
     "default-src 'none'; script-src 'nonce-{nonce}'; style-src 'nonce-{nonce}'; connect-src 'self'; "
-    "img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    "img-src 'self' data:{blob}; {media}base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 _NONCE = "{{nonce}}"
 
 
 class ChatPage:
-    """The page's files, read once."""
+    """The page's files, read once; *takes_files*: it can send recordings and images, and shows them from memory."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, takes_files: bool = False) -> None:
+        self._takes_files = takes_files
         folder = files(__package__)
         script = "\n".join(folder.joinpath("assets", name).read_text("utf-8") for name in _SCRIPTS)
         style = folder.joinpath("assets", "chat.css").read_text("utf-8")
         html = folder.joinpath("assets", "chat.html").read_text("utf-8")
+        limits = {f"data-max-{kind}-bytes": MAX_BYTES[kind] for kind in MAX_BYTES} if takes_files else {}
+        html = html.replace("{{limits}}", " ".join(f'{name}="{n_bytes}"' for name, n_bytes in limits.items()))
         self._html = html.replace("/*style*/", style).replace("/*script*/", script)
 
-    def render(self) -> tuple[str, str]:
-        """The page and its content security policy, with a nonce of their own."""
+    def render(self) -> tuple[str, dict[str, str]]:
+        """The page and the headers that say what it may do, with a nonce of their own."""
         nonce = secrets.token_urlsafe(18)
-        return self._html.replace(_NONCE, nonce), _POLICY.format(nonce=nonce)
+        blob, media = (" blob:", "media-src blob:; ") if self._takes_files else ("", "")
+        headers = {"Content-Security-Policy": _POLICY.format(nonce=nonce, blob=blob, media=media)}
+        if self._takes_files:
+            headers["Permissions-Policy"] = "camera=(), geolocation=(), microphone=(self)"
+        return self._html.replace(_NONCE, nonce), headers

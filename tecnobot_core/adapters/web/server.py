@@ -12,6 +12,7 @@ from .app import SendFirst, web_app
 from .chat import WebChat
 from .guard import Guard
 from .listener import binding_problems, is_loopback, listen, url_of
+from .memory_history import MemoryHistory
 
 try:
     import uvicorn
@@ -26,7 +27,8 @@ _GRACE_S = 0.4
 class WebServer:
     """Serves the chat page, ``/v1/metrics``, ``/healthz`` and ``/readyz`` while entered.
 
-    *metrics* names what ``/v1/metrics`` shows; each callable gives a dataclass or JSON types. *ready* gives the reasons
+    *metrics* names what ``/v1/metrics`` shows; each callable gives a dataclass or JSON types. What "memory" gives is
+    also asked for every few seconds, so that the page shows it and how it was lately. *ready* gives the reasons
     why the bot is not ready, none when it is. Port 0 takes any free one; ``url`` tells which. On loopback no token is
     needed and only loopback names are answered; any other *host* needs a *token* of at least 16 characters. A token
     guards everything but the empty page, ``/healthz`` and ``/readyz``; *metrics_token* opens metrics only. With *send*
@@ -49,9 +51,11 @@ class WebServer:
         if problems := tuple(binding_problems(host, port, token, metrics_token)):
             raise ConfigurationError(problems)
         hosts = (*_LOOPBACK_NAMES, host.lower()) if is_loopback(host) else None
-        app = web_app(chat, metrics, ready, send if token else None)
+        memory = MemoryHistory(metrics["memory"]) if chat is not None and "memory" in metrics else None
+        app = web_app(chat, metrics, ready, send if token else None, memory)
         self._app = Guard(app, token=token, metrics_token=metrics_token, hosts=hosts)
         self._chat = chat
+        self._memory = memory
         self._host = host
         self._port = port
         self._url = ""
@@ -70,6 +74,9 @@ class WebServer:
         self._server = _Server(_configuration(self._app))
         self._tasks = Tasks("web_server")
         self._tasks.start(self._server.serve([listener]), "serve")
+        self._sampling = Tasks("web_memory")
+        if self._memory is not None:
+            self._sampling.start(self._memory.run(), "sample")
         return self
 
     async def __aexit__(
@@ -83,6 +90,7 @@ class WebServer:
             return
         self._url = ""
         self._server.should_exit = True
+        await self._sampling.aclose()
         if self._chat is not None:
             self._chat.hang_up()
         if not await self._tasks.wait(_GRACE_S):

@@ -4,7 +4,6 @@ import mmap
 from array import array
 from collections.abc import Iterator
 from math import inf
-from sys import getsizeof
 from typing import Any, Final
 
 from .values import KEPT, weigh
@@ -92,6 +91,21 @@ class PackedBlock:
         self.used_bytes = 0
         self.latest = 0.0
 
+    @classmethod
+    def of(
+        cls, block: LiveBlock, data: bytes, kinds: bytearray, ends: "array[int]", kept: dict[int, tuple[Any, int]]
+    ) -> "PackedBlock":
+        """What *block* becomes when its values are written down as *data*; full, under the same number."""
+        packed = cls(block.base >> POSITION_BITS, block.queue, whole_pages(len(data)))
+        packed.data[: len(data)] = data
+        # Copied: what grew by appending has more room than it needs.
+        packed.keys, packed.deadlines = block.keys.copy(), array("d", block.deadlines)
+        packed.reads = block.reads[: len(block.keys)]
+        packed.kinds, packed.ends, packed.kept = kinds, ends, kept
+        packed.end = len(data)
+        packed.latest = max(block.deadlines, default=0.0)
+        return packed
+
     def has_room(self, size_bytes: int) -> bool:
         return self.end + size_bytes <= self.capacity_bytes and len(self.keys) < MAX_ENTRIES
 
@@ -128,11 +142,12 @@ class PackedBlock:
 
     def remove(self, position: int, key: str) -> None:
         """Forget an entry. Its bytes stay in use until the block goes."""
-        freed_bytes = overhead_bytes(key)
+        freed_bytes = key.__sizeof__() + PACKED_ENTRY_BYTES
         if self.kinds[position] == KEPT:
             freed_bytes += self.kept.pop(position)[1]
         else:
-            self.garbage_bytes += self.ends[position] - (self.ends[position - 1] if position else 0)
+            ends = self.ends
+            self.garbage_bytes += ends[position] - ends[position - 1] if position else ends[0]
         self.keys[position] = None
         self.count -= 1
         self.used_bytes -= freed_bytes
@@ -145,4 +160,9 @@ class PackedBlock:
 
 def overhead_bytes(key: str) -> int:
     """What a packed entry takes beside its bytes."""
-    return getsizeof(key) + PACKED_ENTRY_BYTES
+    return key.__sizeof__() + PACKED_ENTRY_BYTES  # getsizeof looks this up by name, and takes five times as long
+
+
+def whole_pages(size_bytes: int) -> int:
+    """What a mapping of *size_bytes* takes; what is not mapped takes what it is."""
+    return size_bytes if size_bytes < MIN_MAPPED_BYTES else -(-size_bytes // mmap.PAGESIZE) * mmap.PAGESIZE

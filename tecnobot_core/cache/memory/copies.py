@@ -24,16 +24,16 @@ class CopyBlock:
 class Copies:
     """Values in *live* that can go without loss, the oldest first."""
 
-    __slots__ = ("_live", "_sizes", "blocks", "used_bytes")
+    __slots__ = ("_live", "blocks", "sizes", "used_bytes")
 
     def __init__(self, live: dict[str, Any]) -> None:
         self._live = live
-        self._sizes: dict[str, int] = {}
+        self.sizes: dict[str, int] = {}
         self.blocks: deque[CopyBlock] = deque()
         self.used_bytes = 0
 
     def __contains__(self, key: str) -> bool:
-        return key in self._sizes
+        return key in self.sizes
 
     def add(self, key: str, value: Any, deadline: float, max_bytes: int) -> bool:
         """Keep *value* and at most *max_bytes* in all; False if it is too big for that."""
@@ -46,15 +46,15 @@ class Copies:
         block.keys.append(key)
         block.earliest = min(block.earliest, deadline)
         self._live[key] = value
-        self._sizes[key] = size_bytes
+        self.sizes[key] = size_bytes
         self.used_bytes += size_bytes
         if self.used_bytes > max_bytes:
             self.trim(max_bytes)
-        return key in self._sizes
+        return key in self.sizes
 
     def discard(self, key: str) -> None:
         """Drop the copy of *key* if there is one."""
-        size_bytes = self._sizes.pop(key, 0)
+        size_bytes = self.sizes.pop(key, 0)
         if size_bytes:
             del self._live[key]
             self.used_bytes -= size_bytes

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from .blocks import MAX_ENTRIES, POSITION, POSITION_BITS, LiveBlock, PackedBlock, Queue
 from .copies import Copies
+from .packing import Packing
 from .values import KEPT, Writing
 
 WIDE_INDEX_BYTES: Final = 50
@@ -82,8 +83,8 @@ class Entries:
 
     def replace_live(
         self, block: LiveBlock, position: int, key: str, value: Any, size_bytes: int, deadline: float
-    ) -> None:
-        """Give an entry of a live block another value."""
+    ) -> bool:
+        """Give an entry of a live block another value; whether it takes more."""
         more_bytes = size_bytes - block.sizes[position]
         self.live[key] = value
         block.sizes[position] = size_bytes
@@ -96,6 +97,7 @@ class Entries:
             block.earliest = deadline
             if deadline < self.earliest:
                 self.earliest = deadline
+        return more_bytes > 0
 
     def add_packed(self, queue: Queue, key: str, kind: int, written: Any, deadline: float, reads: int) -> None:
         """Add a value that is written down."""
@@ -129,7 +131,12 @@ class Entries:
             if not block.count:
                 self.detach(block)
             return
-        self.copies.discard(key)
+        self.drop_packed(block, position, key)
+
+    def drop_packed(self, block: PackedBlock, position: int, key: str) -> None:
+        """Forget what *block* has of *key*, whose place in the index is told by the caller."""
+        if key in self.copies.sizes:
+            self.copies.discard(key)
         block.remove(position, key)
         if not block.count:
             self.detach(block)
@@ -164,6 +171,10 @@ class Entries:
     def pack(self, block: LiveBlock, now: float, max_copies_bytes: int) -> None:
         """Write the entries of *block* down. What was read stays an object too."""
         self.detach(block)
+        if block.used_bytes * 2 >= self._block_bytes and block.count * 4 >= len(block.keys) * 3:
+            self._pack_whole(block, now, max_copies_bytes)
+            return
+        # Little is left in it: that goes where there is room.
         for position, key in block.entries():
             value, deadline, reads = self.live.pop(key), block.deadlines[position], block.reads[position]
             if deadline <= now:
@@ -173,6 +184,19 @@ class Entries:
             self.add_packed(block.queue, key, kind, written, deadline, reads)
             if reads and kind != KEPT:
                 self.copy(key, value, deadline, max_copies_bytes)
+
+    def _pack_whole(self, block: LiveBlock, now: float, max_copies_bytes: int) -> None:
+        packing = Packing(block)
+        packed = packing.pack(self.live, self.index, self.writing, now)
+        number, queue = block.base >> POSITION_BITS, block.queue
+        if packed.count:
+            self.blocks[number] = queue.packed[number] = packed
+            queue.used_bytes += packed.used_bytes
+            self._note_latest(packed)
+        for entry in packing.spilled:
+            self.add_packed(queue, *entry)
+        for key, value, deadline in packing.objects:
+            self.copy(key, value, deadline, max_copies_bytes)
 
     def split(self, block: LiveBlock | PackedBlock, min_reads: int, is_another_round: bool, now: float) -> list[str]:
         """Take *block* out. What was read *min_reads* times goes to the main queue; another round there takes a read.

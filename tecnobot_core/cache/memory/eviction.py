@@ -75,7 +75,7 @@ class Eviction:
         for _ in range(max_blocks):
             if self._entries.used_bytes <= target_bytes or (block := self._next(now, packed_first=True)) is None:
                 return True
-            self._let_go(block, now)
+            self._let_go(block, now, may_grow=False)
         return self._entries.used_bytes <= target_bytes
 
     def _next(self, now: float, *, packed_first: bool = False) -> LiveBlock | PackedBlock | None:
@@ -89,8 +89,8 @@ class Eviction:
             first = second
         return entries.pop_expired(now) or first.oldest() or second.oldest()
 
-    def _let_go(self, block: LiveBlock | PackedBlock, now: float) -> None:
-        """Evict what *block* has, but for what deserves to stay."""
+    def _let_go(self, block: LiveBlock | PackedBlock, now: float, *, may_grow: bool = True) -> None:
+        """Evict what *block* has, but for what deserves to stay. What gives memory back takes none for ghosts."""
         entries = self._entries
         is_main = block.queue is entries.main
         min_reads, ghosts = (1, self._left_main) if is_main else (PROMOTE_READS, self._left_small)
@@ -98,7 +98,7 @@ class Eviction:
             min_reads = MAX_READS + 1
         before_bytes, block_bytes = entries.used_bytes, block.used_bytes
         gone = entries.split(block, min_reads, is_main, now)
-        ghosts.add(gone, len(entries.index))
+        ghosts.add(gone, len(entries.index), may_grow=may_grow)
         self.evictions += len(gone)
         mostly_stayed = entries.used_bytes > before_bytes - block_bytes // 2
         self._passes = self._passes + 1 if mostly_stayed else 0

@@ -29,10 +29,12 @@ class Ghosts:
     def used_bytes(self) -> int:
         return len(self._slots) * self._slots.itemsize
 
-    def add(self, keys: Iterable[str], entries: int) -> None:
-        """Remember *keys*; the memory is sized for *entries*."""
-        if entries * SLOTS_PER_ENTRY > len(self._slots) * 2 or not self._slots:
+    def add(self, keys: Iterable[str], entries: int, *, may_grow: bool = True) -> None:
+        """Remember *keys*; the memory is sized for *entries*, unless it may not grow."""
+        if may_grow and (entries * SLOTS_PER_ENTRY > len(self._slots) * 2 or not self._slots):
             self._grow(entries)
+        if not self._slots:
+            return
         slots, mask, number = self._slots, self._mask, self._number
         for key in keys:
             mixed = hash(key)

@@ -5,7 +5,6 @@ import pickle
 import time
 from collections.abc import Callable, Iterator
 from math import inf
-from sys import getsizeof
 from typing import Any, Final
 
 from .blocks import LIVE_ENTRY_BYTES, MAX_READS, POSITION, POSITION_BITS, LiveBlock, PackedBlock
@@ -111,7 +110,7 @@ class MemoryTier:
         False, and the key is absent, if it alone would take more than half of the budget.
         """
         entries = self.entries
-        size_bytes = weigh(value) + getsizeof(key) + LIVE_ENTRY_BYTES
+        size_bytes = weigh(value) + key.__sizeof__() + LIVE_ENTRY_BYTES
         deadline = inf if expires_at is None else expires_at
         place = entries.index.get(key)
         if size_bytes * 2 > self.max_bytes:
@@ -122,10 +121,11 @@ class MemoryTier:
             entries.add_live(self._eviction.queue_for(key), key, value, size_bytes, deadline)
         else:
             block = entries.blocks[place >> POSITION_BITS]
-            if isinstance(block, LiveBlock):
-                entries.replace_live(block, place & POSITION, key, value, size_bytes, deadline)
+            if type(block) is LiveBlock:
+                if not entries.replace_live(block, place & POSITION, key, value, size_bytes, deadline):
+                    return True  # it takes no more than before
             else:
-                entries.remove(key)
+                entries.drop_packed(block, place & POSITION, key)  # type: ignore[arg-type]
                 entries.add_live(block.queue, key, value, size_bytes, deadline)
         if entries.live_bytes > self._max_live_bytes:
             self._cool()

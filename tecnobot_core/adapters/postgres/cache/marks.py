@@ -26,10 +26,11 @@ SELECT pg_snapshot_xmin(pg_current_snapshot())::text AS next,
     coalesce(array_agg(tag), '{}') AS tags, coalesce(array_agg(at), '{}') AS times
 FROM tecnobot.cache_mark WHERE noted_in >= $1::text::xid8
 """
-# A mark is needed as long as a record is older. Young ones stay: what began to load before them may yet be written.
+# A mark is needed as long as a record is older. Those of a day stay: what began to load before them may yet be written,
+# and a process that was cut off may yet ask what it missed.
 _PURGE = f"""
 DELETE FROM tecnobot.cache_mark
-WHERE at < {NOW} - 3600 AND at < (SELECT coalesce(min(loaded_at), 'Infinity') FROM tecnobot.cache)
+WHERE at < {NOW} - 86400 AND at < (SELECT coalesce(min(loaded_at), 'Infinity') FROM tecnobot.cache)
 """
 _ALL = "0"
 _SAFETY_POLL_S = 30.0  # beside notifications, of which none should be missing

@@ -14,15 +14,17 @@ function fromTemplate(id) {
 }
 
 class Bubble {
-  constructor({ id = "", role, text: words, at = null, buttons = [], media = null }, onReply) {
+  constructor({ id = "", role, text: words, at = null, buttons = [], media = null }, onReply, preview = "") {
     this.id = id;
     this.role = role;
-    this.words = words;
+    this.words = words || (media && nameOf("media", media[0])) || "";
     this.onReply = onReply;
     this.element = fromTemplate("bubble-template");
     this.element.classList.add(role);
     say(this.#find(".said"), role === "user" ? "you_said" : "bot_said");
-    this.#showText(media ? [`[${media.filter(Boolean).join(": ")}]`, words].filter(Boolean).join("\n") : words);
+    if (media && preview) this.#showPreview(media, preview);
+    const label = media && !preview ? `[${[nameOf("media", media[0]), media[1]].filter(Boolean).join(": ")}]` : "";
+    this.#showText([label, words].filter(Boolean).join("\n"));
     this.offer(buttons);
     if (at) this.#showTime(at);
   }
@@ -35,6 +37,19 @@ class Bubble {
     sign.dataset.state = name;
     sign.querySelector("use").setAttribute("href", `#icon-${name}`);
     say(sign, `state_${name}`, {}, "label");
+  }
+
+  /** Show that it was not taken, and why: *key* of a text. */
+  refuse(key) {
+    this.state = "refused";
+    say(this.#find(".state"), `state_${key}`, {}, "label");
+  }
+
+  /** Show which share of its file has left; null when that is over. */
+  set progress(share) {
+    const bar = this.#find(".progress");
+    bar.hidden = share === null;
+    bar.value = share ?? 1;
   }
 
   offer(buttons) {
@@ -57,6 +72,18 @@ class Bubble {
 
   #find(selector) {
     return this.element.querySelector(selector);
+  }
+
+  /** The image or the recording itself, from the memory of this page. */
+  #showPreview([kind, name], address) {
+    const element = document.createElement(kind === "image" ? "img" : "audio");
+    if (kind === "image") element.alt = name;
+    else Object.assign(element, { controls: true, preload: "metadata" });
+    element.src = address;
+    say(element, "media_of", { kind: () => nameOf("media", kind), name }, "label");
+    const place = this.#find(".media");
+    place.hidden = false;
+    place.append(element);
   }
 
   #showText(words) {

@@ -6,7 +6,8 @@ const narrow = matchMedia("(max-width: 920px)"); // as in the style: the panel l
 class Page {
   #columns = new Map();
   #front = null;
-  #panel = new Panel();
+  #panel = new Panel(() => this.#wire.memory());
+  #state = "connecting";
   #opener = null;
   #entrance = document.getElementById("entrance");
   #unsent = store.read("unsent", {});
@@ -33,7 +34,11 @@ class Page {
     addEventListener("online", () => this.#nudge());
     // Whether this server is out of reach too, only a new stream can tell: it may be on this machine.
     addEventListener("offline", () => this.#follow());
-    addEventListener("visibilitychange", () => document.hidden || this.#nudge());
+    addEventListener("visibilitychange", () => {
+      this.#watchMemory();
+      if (!document.hidden) this.#nudge();
+    });
+    addEventListener("beforeunload", (event) => this.#hasUnsentFiles() && event.preventDefault());
     addEventListener("storage", (event) => event.key === "tecnobot.chats" && this.#onChatsElsewhere());
     addEventListener("keydown", (event) => event.key === "Escape" && narrow.matches && this.#hidePanel());
     narrow.addEventListener("change", () => this.#setPanel(!narrow.matches));
@@ -63,7 +68,17 @@ class Page {
   #onState(state) {
     document.getElementById("link").dataset.state = state;
     say(document.getElementById("link-text"), `link_${state}`);
+    this.#state = state;
+    this.#watchMemory();
     if (state === "up") this.#flush();
+  }
+
+  #watchMemory() {
+    this.#panel.linked = this.#state === "up";
+  }
+
+  #hasUnsentFiles() {
+    return [...this.#columns.values()].some((column) => column.unsent.some(({ file }) => file));
   }
 
   #follow(how) {
@@ -91,6 +106,7 @@ class Page {
   #addColumn(chat) {
     const column = new Column(chat, this.#unsent[chat.id] ?? [], {
       post: (message) => this.#wire.post(message),
+      upload: (message, onProgress) => this.#wire.upload(message, onProgress),
       onRename: () => this.#saveChats(),
       onRemove: () => this.#removeColumn(column),
       onShowTurn: (_, messageId) => this.#showTurn(column, messageId),
@@ -109,6 +125,7 @@ class Page {
     this.#columns.delete(column.id);
     this.#panel.forget(column.id);
     column.unsent.length = 0;
+    column.close();
     this.#saveUnsent(column);
     column.element.remove();
     if (!this.#columns.size) this.#addColumn(this.#newChat());
@@ -132,7 +149,8 @@ class Page {
 
   #saveUnsent(column) {
     const { [column.id]: _, ...others } = store.read("unsent", {});
-    store.write("unsent", column.unsent.length ? { ...others, [column.id]: column.unsent } : others);
+    const words = column.unsent.filter(({ file }) => !file);
+    store.write("unsent", words.length ? { ...others, [column.id]: words } : others);
   }
 
   // Another tab of this browser changed the list of chats.
@@ -181,7 +199,7 @@ class Page {
     document.getElementById("show-panel").onclick = () => this.#setPanel(!this.#panel.shown);
     document.getElementById("hide-panel").onclick = () => this.#hidePanel();
     document.getElementById("language").onclick = () => {
-      language = language === "es" ? "en" : "es";
+      language = LANGUAGES[(LANGUAGES.indexOf(language) + 1) % LANGUAGES.length];
       store.write("language", language);
       this.#speak();
     };
@@ -204,6 +222,7 @@ class Page {
   #setPanel(shown) {
     if (shown && narrow.matches) this.#opener = document.activeElement;
     this.#panel.shown = shown;
+    this.#watchMemory();
     document.getElementById("talk").inert = shown && narrow.matches;
     if (shown && narrow.matches) document.getElementById("hide-panel").focus();
   }

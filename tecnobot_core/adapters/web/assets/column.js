@@ -12,8 +12,13 @@ class Column {
   #sending = false;
   #pause = new Pause();
   #typingTimer = 0;
+  #staysAtEnd = true;
+  #scrolledTo = 0;
 
-  /** *hooks*: post(message), onRename(column), onRemove(column), onShowTurn(column, messageId), onUnsent(column). */
+  #previews = new Map();
+  #composer;
+
+  /** *hooks*: post(message), upload(message, onProgress), onRename(column), onRemove(column), onShowTurn(column, messageId), onUnsent(column). */
   constructor({ id, name }, unsent, hooks) {
     this.id = id;
     this.unsent = unsent;
@@ -21,10 +26,16 @@ class Column {
     this.element = fromTemplate("column-template");
     this.view = this.#find(".view");
     this.log = this.#find(".log");
-    this.input = this.#find("textarea");
+    this.#composer = new Composer(this.#find(".composer"), {
+      onWords: (words) => this.send(words),
+      onFile: (kind, file) => this.sendFile(kind, file),
+    });
+    this.input = this.#composer.input;
     this.#setUpHeader();
-    this.#setUpComposer();
-    this.view.addEventListener("scroll", () => this.#offerJump(), { passive: true });
+    this.view.addEventListener("scroll", () => this.#onScroll(), { passive: true });
+    // An image takes its room when it is decoded, and a complaint takes some of the view's: who was at the end stays.
+    const sizes = new ResizeObserver(() => this.#staysAtEnd && this.#scrollDown());
+    for (const element of [this.view, this.log]) sizes.observe(element);
     this.#find(".jump").onclick = () => this.#scrollDown();
     this.rename(name);
     this.suggest();
@@ -52,7 +63,23 @@ class Column {
 
   /** Send *words* and keep trying; messages of a chat go one after the other, so that they arrive in order. */
   send(words) {
-    const message = { id: newId(), text: words, at: Date.now() / 1000 };
+    this.#send({ id: newId(), text: words, at: Date.now() / 1000 });
+  }
+
+  /** As send, for an image or a recording. It is in this page's memory alone until it is taken. */
+  sendFile(kind, file) {
+    const message = { id: newId(), text: "", at: Date.now() / 1000, media: [kind, file.name], file };
+    this.#previews.set(message.id, URL.createObjectURL(file));
+    this.#send(message);
+  }
+
+  /** Give back what the browser holds for it. */
+  close() {
+    this.#composer.close();
+    this.#forgetPreviews(() => true);
+  }
+
+  #send(message) {
     this.#add({ ...message, role: "user" }).state = "sending";
     this.unsent.push(message);
     this.#hooks.onUnsent(this);
@@ -67,7 +94,7 @@ class Column {
     this.#sending = true;
     for (let attempt = 0; this.unsent.length; attempt += 1) {
       const [message] = this.unsent;
-      const result = await this.#hooks.post({ chat: this.id, id: message.id, text: message.text });
+      const result = await this.#post(message);
       if (result === "again") {
         this.#mark(message.id, "retrying");
         await this.#pause.wait(backoffMs(attempt, 30_000));
@@ -76,7 +103,8 @@ class Column {
       attempt = -1;
       this.unsent.shift();
       this.#hooks.onUnsent(this);
-      this.#mark(message.id, result === "accepted" ? "delivered" : "refused");
+      if (result === "accepted") this.#mark(message.id, "delivered");
+      else this.#bubbles.get(message.id)?.refuse(result);
     }
     this.#sending = false;
   }
@@ -95,20 +123,20 @@ class Column {
     this.#adoptable = rows.slice(rows.findLastIndex((row) => row.role === "user") + 1);
     this.#adoptUntil = Date.now() + ADOPT_MS;
     this.showTyping(unanswered.length > 0);
+    this.#forgetPreviews((id) => !this.#bubbles.has(id));
     this.log.removeAttribute("aria-busy");
     this.#scrollDown();
   }
 
   onMessage(message) {
     if (this.#bubbles.has(message.id)) return;
-    const atEnd = this.#isAtEnd();
     if (message.role === "user") {
       this.#add(message).state = "delivered";
     } else {
       this.showTyping(false);
       if (!this.#adopt(message)) this.#add(message);
     }
-    if (atEnd) this.#scrollDown();
+    if (this.#staysAtEnd) this.#scrollDown();
     else this.#offerJump();
   }
 
@@ -122,11 +150,10 @@ class Column {
 
   showTyping(shown) {
     clearTimeout(this.#typingTimer);
-    const atEnd = this.#isAtEnd();
     this.#find(".typing").hidden = !shown;
     this.#find(".typing-text").textContent = shown ? text("typing") : "";
     if (shown) this.#typingTimer = setTimeout(() => this.showTyping(false), TYPING_MS);
-    if (shown && atEnd) this.#scrollDown();
+    if (shown && this.#staysAtEnd) this.#scrollDown();
   }
 
   #find(selector) {
@@ -134,12 +161,33 @@ class Column {
   }
 
   #add(message) {
-    const bubble = new Bubble(message, (answer) => this.send(answer));
+    const bubble = new Bubble(message, (answer) => this.send(answer), this.#previews.get(message.id));
     if (message.id) this.#bubbles.set(message.id, bubble);
     if (message.role === "user") this.#adoptable = [];
     this.log.append(bubble.element);
     this.element.classList.add("begun");
     return bubble;
+  }
+
+  async #post(message) {
+    const { id, text, media, file } = message;
+    if (!file) return this.#hooks.post({ chat: this.id, id, text });
+    const show = (share) => {
+      const bubble = this.#bubbles.get(id);
+      if (bubble) bubble.progress = share;
+    };
+    show(0);
+    const result = await this.#hooks.upload({ chat: this.id, id, kind: media[0], name: media[1], file }, show);
+    show(null);
+    return result;
+  }
+
+  #forgetPreviews(isOver) {
+    for (const [id, address] of this.#previews) {
+      if (!isOver(id)) continue;
+      URL.revokeObjectURL(address);
+      this.#previews.delete(id);
+    }
   }
 
   // An answer is in the history before it is sent, so a page loaded in between is told of it twice; only the first
@@ -164,7 +212,16 @@ class Column {
   }
 
   #scrollDown() {
+    this.#staysAtEnd = true;
     this.view.scrollTop = this.view.scrollHeight;
+    this.#offerJump();
+  }
+
+  #onScroll() {
+    // Only who scrolls up leaves the end: what grows below moves nothing, but may be told late.
+    if (this.#isAtEnd()) this.#staysAtEnd = true;
+    else if (this.view.scrollTop < this.#scrolledTo) this.#staysAtEnd = false;
+    this.#scrolledTo = this.view.scrollTop;
     this.#offerJump();
   }
 
@@ -189,30 +246,6 @@ class Column {
       remove.classList.add("sure");
     };
     remove.onblur = () => remove.classList.remove("sure");
-  }
-
-  #setUpComposer() {
-    const form = this.#find(".composer");
-    form.onsubmit = (event) => {
-      event.preventDefault();
-      if (!this.input.value.trim()) return;
-      this.send(this.input.value);
-      this.input.value = "";
-      this.#fit();
-      this.input.focus();
-    };
-    this.input.oninput = () => this.#fit();
-    this.input.onkeydown = (event) => {
-      // While an input method composes a character, Enter only ends that.
-      if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
-      event.preventDefault();
-      form.requestSubmit();
-    };
-  }
-
-  #fit() {
-    this.input.style.height = "auto";
-    this.input.style.height = `${this.input.scrollHeight}px`;
   }
 }
 

@@ -7,6 +7,17 @@ class Panel {
   #front = { id: "", name: "" };
   #element = document.getElementById("panel");
   #list = document.getElementById("turns");
+  #memory;
+
+  /** *askForMemory* gives the server's reading. */
+  constructor(askForMemory) {
+    this.#memory = new Memory(askForMemory);
+  }
+
+  /** Follow the memory while there is a server, and somebody to see it. */
+  set linked(up) {
+    this.#memory.watching = up && this.shown && !document.hidden;
+  }
 
   /** Note a turn of *chat* about a message that said *words*. */
   add(chat, turn, words) {

@@ -2,7 +2,9 @@
 
 const SILENCE_MS = 40_000; // the server says something every 15 s
 const POST_TIMEOUT_MS = 15_000;
+const UPLOAD_SILENCE_MS = 45_000; // the server waits 30 s for more of a file, and 5 s for the bot
 const REFUSALS = new Set([400, 403, 413, 415]);
+const UPLOAD_REFUSALS = { 400: "refused", 403: "refused", 404: "refused", 413: "refused_too_big", 415: "refused_type", 507: "refused_no_room" };
 
 /** A wait that can be cut short. */
 class Pause {
@@ -69,6 +71,43 @@ class Wire {
       return REFUSALS.has(response.status) ? "refused" : "again";
     } catch {
       return "again";
+    }
+  }
+
+  /** As post, for a file: *onProgress* gets the share that has left; a refusal is the key of a text that says why. */
+  upload({ chat, id, kind, name, file }, onProgress) {
+    // Not fetch, which does not tell how much of a body has left.
+    const request = new XMLHttpRequest();
+    let watchdog = 0;
+    const rearm = () => {
+      clearTimeout(watchdog);
+      watchdog = setTimeout(() => request.abort(), UPLOAD_SILENCE_MS);
+    };
+    return new Promise((resolve) => {
+      request.open("POST", `chat/media?${new URLSearchParams({ chat, id, kind, name })}`);
+      for (const [header, value] of Object.entries(this.#headers())) request.setRequestHeader(header, value);
+      request.setRequestHeader("Content-Type", "application/octet-stream");
+      request.upload.onprogress = ({ loaded, total }) => {
+        rearm();
+        onProgress(loaded / total);
+      };
+      request.onloadend = () => {
+        clearTimeout(watchdog);
+        if (request.status === 401) this.#hooks.onUnauthorized();
+        resolve(request.status === 202 ? "accepted" : (UPLOAD_REFUSALS[request.status] ?? "again"));
+      };
+      rearm();
+      request.send(file);
+    });
+  }
+
+  /** What the server says of its memory: a reading, null when it cannot tell, undefined when there is no answer. */
+  async memory() {
+    try {
+      const response = await fetch("chat/memory", { headers: this.#headers(), cache: "no-store" });
+      return response.ok ? (await response.json()).memory : undefined;
+    } catch {
+      return undefined;
     }
   }
 

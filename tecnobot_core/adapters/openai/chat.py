@@ -3,23 +3,17 @@
 import asyncio
 import re
 from collections.abc import Mapping, Sequence
-from email.utils import parsedate_to_datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from ..completion import Completion
-from ..errors import CompletionError, ConfigurationError, LifecycleError, MissingDependencyError
-from ..messages import ChatMessage
+from ...completion import Completion
+from ...errors import CompletionError, ConfigurationError
+from ...messages import ChatMessage
+from .client import LazyClient
+from .failures import translated
 
 if TYPE_CHECKING:
-    from openai import APIStatusError, AsyncOpenAI
-
-OPENAI_URL = "https://api.openai.com/v1"
-MAX_RETRY_AFTER_S = 86_400.0  # a server that asks for more has no clock
-
-# Error codes and types, as servers write them: OpenAI's, and those of llama.cpp.
-_QUOTA = ("insufficient_quota", "credit_balance_exhausted", "billing_not_active", "billing_hard_limit_reached")
-_TOO_LONG = ("context_length_exceeded", "string_above_max_length", "exceed_context_size_error")
+    from openai import AsyncOpenAI
 
 _NEW_LIMIT, _OLD_LIMIT = "max_completion_tokens", "max_tokens"
 
@@ -44,41 +38,30 @@ class OpenAIChat:
     ) -> None:
         if not model:
             raise ConfigurationError("OPENAI_MODEL is empty; wanted is the name of a model that the server offers")
-        if not api_key and base_url is None:
-            raise ConfigurationError(
-                "OPENAI_API_KEY is empty; wanted is a key, or in OPENAI_BASE_URL a server that needs none"
-            )
+        self._client = LazyClient("OpenAIChat", "chat.completions", api_key=api_key, base_url=base_url)
         self._model = model
-        self._api_key = api_key
-        self._base_url = base_url or OPENAI_URL
         self._timeout_s = timeout_s
         self._max_answer_tokens = max_answer_tokens
         self._options = {} if temperature is None else {"temperature": temperature}
         self._limit_name = _NEW_LIMIT
-        self._client: AsyncOpenAI | None = None
-        self._opening = asyncio.Lock()
-        self._closed = False
 
     async def complete(self, messages: Sequence[ChatMessage]) -> Completion:
         """The model's answer; one that reached ``max_answer_tokens`` ends with its last whole sentence."""
         request = self._request(messages)
         try:
             async with asyncio.timeout(self._timeout_s):
-                client = await self._open()
+                client = await self._client.open()
                 return _read(await self._ask(client, request))
         except TimeoutError as error:
             raise CompletionError(f"no answer within {self._timeout_s:g} s", kind="timeout") from error
 
     def describe(self, messages: Sequence[ChatMessage]) -> Mapping[str, object]:
         """The request for *messages* and its server, for a cache. The name of the limit is that of new servers."""
-        return self._request(messages) | {_NEW_LIMIT: self._max_answer_tokens, "base_url": self._base_url}
+        return self._request(messages) | {_NEW_LIMIT: self._max_answer_tokens, "base_url": self._client.base_url}
 
     async def aclose(self) -> None:
         """Close the connections; calls that are under way fail."""
-        self._closed = True
-        async with self._opening:
-            if self._client is not None:
-                await self._client.close()
+        await self._client.aclose()
 
     async def __aenter__(self) -> Self:
         return self
@@ -91,28 +74,6 @@ class OpenAIChat:
     def _request(self, messages: Sequence[ChatMessage]) -> dict[str, Any]:
         return {"model": self._model, "messages": [_as_sent(message) for message in messages], **self._options}
 
-    async def _open(self) -> "AsyncOpenAI":
-        async with self._opening:
-            if self._client is None and not self._closed:
-                self._client = await asyncio.to_thread(self._make_client)
-            if self._client is None or self._closed:
-                raise LifecycleError("this OpenAIChat is closed; make another one")
-            return self._client
-
-    def _make_client(self) -> "AsyncOpenAI":
-        try:
-            import openai  # noqa: PLC0415  here it does not hold up the event loop
-        except ModuleNotFoundError as error:
-            raise MissingDependencyError("openai", extra="openai") from error
-        client = openai.AsyncOpenAI(
-            api_key=self._api_key or "none",  # the SDK refuses to be without one
-            base_url=self._base_url,
-            max_retries=0,
-            timeout=None,
-        )
-        client.chat.completions  # noqa: B018  imports the larger half of the SDK
-        return client
-
     async def _ask(self, client: "AsyncOpenAI", request: dict[str, Any]) -> object:
         limit = self._limit_name
         try:
@@ -124,22 +85,7 @@ class OpenAIChat:
             self._limit_name = _OLD_LIMIT
             return await client.chat.completions.create(**request | {_OLD_LIMIT: self._max_answer_tokens})
         except Exception as error:
-            raise self._translated(error) from error
-
-    def _translated(self, error: Exception) -> CompletionError:
-        import openai  # noqa: PLC0415  loaded before
-
-        if isinstance(error, openai.APIStatusError):
-            text = f"the server answered {error.status_code}: {_said(error)}"
-            # Some servers repeat a key that they do not know.
-            text = text.replace(self._api_key, "***") if self._api_key else text
-            return CompletionError(text, kind=_kind(error), retry_after_s=_retry_after_s(error.response.headers))
-        # The SDK lets errors of its JSON and model layers through; all others are the link's.
-        if isinstance(error, ValueError | TypeError | AttributeError | LookupError | RecursionError):
-            return CompletionError(f"the server's answer cannot be read: {error!r:.200}", kind="malformed")
-        return CompletionError(
-            f"the connection to the server failed: {error.__cause__ or error!r:.200}", kind="unavailable"
-        )
+            raise translated(error, self._client.api_key) from error
 
 
 def _as_sent(message: ChatMessage) -> dict[str, Any]:
@@ -201,39 +147,3 @@ def _count(usage: object, name: str) -> int:
 
 def _is_about_limit(error: Exception) -> bool:
     return getattr(error, "status_code", None) in (400, 422) and _NEW_LIMIT in str(error)
-
-
-def _kind(error: "APIStatusError") -> str:
-    status, names = error.status_code, (error.code, error.type)
-    if status == 402 or any(name in _QUOTA for name in names):
-        return "quota"
-    # vLLM has no code for it.
-    if status == 413 or any(name in _TOO_LONG for name in names) or "maximum context length" in _said(error):
-        return "too_long"
-    if status >= 500:
-        return "unavailable"
-    by_status = {401: "authentication", 403: "authentication", 408: "timeout", 429: "rate_limited"}
-    return by_status.get(status, "rejected" if status >= 400 else "malformed")
-
-
-def _said(error: "APIStatusError") -> str:
-    """The server's own words; a page of HTML says nothing."""
-    body = error.body
-    message = body.get("message") if isinstance(body, dict) else None
-    return f"{message:.300}" if isinstance(message, str) else error.response.reason_phrase
-
-
-def _retry_after_s(headers: Mapping[str, str]) -> float | None:
-    """What the server asks for in ``retry-after-ms`` or ``retry-after``, seconds or a date; None for nonsense."""
-    asked = headers.get("retry-after", "")
-    try:
-        if "retry-after-ms" in headers:
-            seconds = float(headers["retry-after-ms"]) / 1000
-        elif re.fullmatch(r"\s*[0-9.]+\s*", asked):
-            seconds = float(asked)
-        else:
-            # By the server's own clock, which may differ from ours.
-            seconds = (parsedate_to_datetime(asked) - parsedate_to_datetime(headers["date"])).total_seconds()
-    except (ValueError, TypeError, LookupError):
-        return None
-    return seconds if 0 <= seconds <= MAX_RETRY_AFTER_S else None

@@ -1,0 +1,61 @@
+"""The temporary files of one job: none until the first is needed, none when it ends."""
+
+import asyncio
+from collections.abc import AsyncIterable
+from contextlib import AsyncExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from ..errors import AudioError
+from ..temporary_files import TemporaryFiles
+
+
+class Workspace:
+    """Leases files of *files*, or of a directory of its own, until it is left."""
+
+    def __init__(self, files: TemporaryFiles | None) -> None:
+        self._files = files
+        self._leases = AsyncExitStack()
+
+    async def lease(self, suffix: str, n_bytes: int) -> Path:
+        """A new file of at most *n_bytes*."""
+        if self._files is None:
+            self._files = await self._leases.enter_async_context(TemporaryFiles())
+        return await self._leases.enter_async_context(self._files.lease(suffix, n_bytes))
+
+    async def keep(self, data: bytes) -> Path:
+        """A file that holds *data*."""
+        path = await self.lease("", len(data))
+        await asyncio.to_thread(path.write_bytes, data)
+        return path
+
+    async def keep_stream(self, chunks: AsyncIterable[bytes], size_bytes: int) -> tuple[Path, int]:
+        """A file that holds *chunks*, and how many bytes came; AudioError "too_big" when more than *size_bytes* do."""
+        path = await self.lease("", size_bytes)
+        arrived_bytes = 0
+        file = await asyncio.to_thread(path.open, "wb")
+        try:
+            async for chunk in chunks:
+                arrived_bytes += len(chunk)
+                refuse_more_than(size_bytes, arrived_bytes)
+                await asyncio.to_thread(file.write, chunk)
+        finally:
+            file.close()
+        return path, arrived_bytes
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self._leases.__aexit__(exc_type, exc, traceback)
+
+
+def refuse_more_than(size_bytes: int, arrived_bytes: int) -> None:
+    """Raise AudioError when a source gives more than it declared."""
+    if arrived_bytes > size_bytes:
+        raise AudioError(
+            f"the recording is larger than the {size_bytes:,} bytes that were declared; send it again", kind="too_big"
+        )

@@ -1,0 +1,76 @@
+"""What is asked of a transport: whatever it raises is a loss of the link, and nothing waits for it without limit."""
+
+import asyncio
+import logging
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+from ..errors import TransportError
+from ..tasks import Tasks, is_being_cancelled
+from .ports import Lost
+from .reasons import DisconnectReason
+
+logger = logging.getLogger(__package__)
+
+T = TypeVar("T")
+
+PATIENCE_S = 1.0  # how long a call that was cancelled is given to end
+
+
+class Calls:
+    """Asks each thing in a task of its own, so that a call which ignores being cancelled can be left behind."""
+
+    def __init__(self) -> None:
+        self._tasks = Tasks("connection.call")
+
+    def __len__(self) -> int:
+        """How many run, also of those that nobody waits for any more."""
+        return len(self._tasks)
+
+    def start(self, call: Coroutine[Any, Any, T], name: str) -> "asyncio.Task[T | Lost]":
+        """Begin *call*; the task never fails: its result is the answer, or why there is none."""
+        task = self._tasks.start(_answer(call), name)
+        # A task that is cancelled before its first step never awaits the call; Python would warn of that.
+        task.add_done_callback(lambda _: call.close())
+        return task
+
+    async def ask(
+        self, call: Coroutine[Any, Any, T], timeout_s: float, name: str, *, unless: asyncio.Event | None = None
+    ) -> T | Lost:
+        """The answer to *call*, or why there is none within *timeout_s* or before *unless* is set."""
+        asked = self.start(call, name)
+        interrupt = None if unless is None else self._tasks.start(unless.wait(), f"unless_{name}")
+        try:
+            await asyncio.wait(
+                {asked} if interrupt is None else {asked, interrupt},
+                timeout=timeout_s,
+                return_when=asyncio.FIRST_COMPLETED,
+            )
+        finally:
+            for task in (asked, interrupt):
+                if task is not None and not task.done():
+                    task.cancel()
+        if interrupt is not None:
+            await asyncio.wait({interrupt})
+        await asyncio.wait({asked}, timeout=PATIENCE_S)
+        if asked.done() and not asked.cancelled():
+            return asked.result()
+        return Lost(DisconnectReason.TIMEOUT, f"no answer within {timeout_s:g} s")
+
+    async def wait(self, timeout_s: float) -> bool:
+        """Wait until all have ended or *timeout_s* is over; True when all have."""
+        return await self._tasks.wait(max(timeout_s, 0.0))
+
+
+async def _answer(call: Coroutine[Any, Any, T]) -> T | Lost:
+    try:
+        return await call
+    except TransportError as error:
+        return Lost(DisconnectReason(error.reason), str(error), error.retryable, retry_after_s=error.retry_after_s)
+    except asyncio.CancelledError:
+        if is_being_cancelled():
+            raise
+        return Lost(detail="the transport cancelled itself")
+    except Exception as error:
+        logger.exception("a transport raised something other than a TransportError")
+        return Lost(detail=repr(error))

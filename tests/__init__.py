@@ -1,0 +1,1 @@
+"""The tests; a package, because a dependency of a dependency installs another one of that name."""
