@@ -68,6 +68,7 @@ from tecnobot_core.testing import ReplayReport
 Transcriber = Callable[[Clip], Awaitable[str]]
 
 MIB = 1024 * 1024
+RECYCLED = 75  # "try again later" of sysexits.h
 DEMO = Path(__file__).parent / "data" / "demo_shop.toml"
 
 
@@ -81,6 +82,12 @@ class TecnoBot:
         # Or another row of tecnobot.chatbot: a database holds many, each with flows and settings of its own.
         self.chatbot_id: str = self.shop["shop"]["id"]
         self.events = EventBus()
+        self.exit_code = 0
+
+    def recycle(self, bot: Bot) -> None:
+        """Finish what was accepted, and have whoever supervises this process start it anew."""
+        self.exit_code = RECYCLED
+        bot.stop()
 
     async def open(self) -> None:
         """Database, schema, demo business."""
@@ -125,6 +132,7 @@ class TecnoBot:
             max_delay_s=settings.reconnect_max_s,
             max_attempts=settings.reconnect_max_attempts,
             heartbeat_s=settings.heartbeat_s,
+            save_session_s=settings.session_save_s,
             events=self.events,
         )
         # Or None below: nothing watches, and the kernel ends what grows too big.
@@ -132,6 +140,7 @@ class TecnoBot:
             settings.memory_limit_bytes,
             warning=settings.memory_warning,
             critical=settings.memory_critical,
+            recycle_after_s=settings.memory_recycle_s,
             events=self.events,
         )
         return Bot(
@@ -291,6 +300,7 @@ async def serve(app: TecnoBot) -> None:
         token=settings.web_token.reveal(),
         metrics_token=settings.metrics_token.reveal(),
     )
+    app.memory.on("recycle", lambda event: app.recycle(bot))
     async with server, stop_signals(bot.stop):
         print(f"TecnoBot answers at {server.url}/  (Ctrl-C ends it)", flush=True)
         await bot.run()
@@ -343,8 +353,8 @@ async def replay(app: TecnoBot, file: Path, me: str | None) -> None:
     print(f"peak RSS      {read_peak_rss_bytes() / MIB:.0f} MiB")
 
 
-async def run(arguments: argparse.Namespace) -> None:
-    """Open the parts, run, and close whatever was opened."""
+async def run(arguments: argparse.Namespace) -> int:
+    """Open the parts, run, and close whatever was opened; the exit code."""
     settings = Settings.from_env()
     with configure_logging(settings):
         async with stop_signals(_this_task().cancel), AsyncExitStack() as stack:
@@ -357,6 +367,7 @@ async def run(arguments: argparse.Namespace) -> None:
                     await replay(app, arguments.file, arguments.me)
                 case _:
                     await serve(app)
+            return app.exit_code
 
 
 def _this_task() -> asyncio.Task[object]:
@@ -374,13 +385,12 @@ def main() -> int:
     replaying.add_argument("file", type=Path)
     replaying.add_argument("--me", help="the sender who was the business")
     try:
-        asyncio.run(run(parser.parse_args()))
+        return asyncio.run(run(parser.parse_args()))
     except (TecnobotError, OSError) as error:
         print(f"tecnobot: {error}", file=sys.stderr)
         return 2
     except (asyncio.CancelledError, KeyboardInterrupt):
         return 130
-    return 0
 
 
 if __name__ == "__main__":

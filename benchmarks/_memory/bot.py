@@ -25,7 +25,7 @@ MAX_HISTORIES = 20_000
 VOICE_SHARE, DOCUMENT_SHARE = 0.35, 0.01
 VOICE_BYTES = (100_000, 600_000)
 DOCUMENT_BYTES = 12 * MIB
-CHUNK_BYTES = 1 * MIB
+CHUNK_BYTES = 64 * 1024
 ROW_BYTES = 400  # about what a row of a history takes: dict, text and number
 PAUSE_S = 0.001  # from one message to the next
 TICK_S = 0.01
@@ -158,11 +158,11 @@ class StormBot:
         async with self._reserve(n_bytes * (1 + factor)) as lease:
             raw = bytearray()
             while len(raw) < n_bytes:
-                part = os.urandom(1024) * (min(CHUNK_BYTES, n_bytes - len(raw)) // 1024 + 1)
-                raw += part
-                lease.landed(len(part))
+                before_bytes = len(raw)
+                raw += chunk_of(min(CHUNK_BYTES, n_bytes - before_bytes))
+                lease.landed(len(raw) - before_bytes)
                 await asyncio.sleep(0)
-            converted = bytearray(raw) * factor
+            converted = raw * factor
             lease.landed(len(converted))
             await asyncio.sleep(takes_s)
             del converted
@@ -189,6 +189,11 @@ class StormBot:
                 for name, one in statistics.releasers.items()
             },
         }
+
+
+def chunk_of(n_bytes: int) -> bytes:
+    """What came from the network."""
+    return (os.urandom(1024) * (n_bytes // 1024 + 1))[:n_bytes]
 
 
 async def main() -> None:

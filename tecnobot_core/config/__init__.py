@@ -72,6 +72,11 @@ class Settings:
     memory_critical: float = setting(
         "MEMORY_CRITICAL", SHARE, "0.9", "Share of the limit at which new work has to wait"
     )
+    memory_recycle_s: float | None = optional(
+        "MEMORY_RECYCLE_MS",
+        milliseconds(1, DAY_MS),
+        "At 0.95 of the limit for so long, end with exit code 75 to be started anew; unset: never",
+    )
 
     max_chat_history: int = setting(
         "MAX_CHAT_HISTORY", whole("messages", 1, 10_000), "5", "Messages of a chat, of both sides, that the model sees"

@@ -8,4 +8,5 @@ from .proxy import FaultyProxy as FaultyProxy
 from .replay import ReplayReport as ReplayReport
 from .replay import ReplaySummary as ReplaySummary
 from .tier import FakeTier as FakeTier
+from .tier import SharedStore as SharedStore
 from .transport import FakeTransport as FakeTransport

@@ -142,6 +142,27 @@ def _files(directory: Path) -> list[Path]:
     return [path for path in directory.rglob("*") if path.is_file() and path.name != ".lock"]
 
 
+def test_a_process_that_cannot_get_below_its_limit_finishes_and_asks_to_be_started_anew(data_dir: Path) -> None:
+    """Everything is real but one constant: from where on the process counts as full."""
+    code = (
+        "import runpy, sys, tecnobot_core.memory.pressure as pressure\n"
+        "pressure.RECYCLING_SHARE = 0.0\n"
+        f"sys.argv = [{str(EXAMPLE)!r}]\n"
+        f"runpy.run_path({str(EXAMPLE)!r}, run_name='__main__')\n"
+    )
+    limits = {"MEMORY_WARNING": "0.01", "MEMORY_CRITICAL": "0.02", "MEMORY_RECYCLE_MS": "1"}
+    finished = subprocess.run(
+        [sys.executable, "-c", code],
+        env=environment(data_dir, **limits),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert finished.returncode == 75, finished.stderr
+    assert "a new process is wanted" in finished.stderr
+
+
 def test_the_exported_chat_is_answered_whole_and_in_order(data_dir: Path) -> None:
     finished = run(data_dir, "replay", str(EXPORT), "--me", "Electrónica Sol")
     assert finished.returncode == 0, finished.stderr

@@ -39,7 +39,7 @@ class Spool:
         self._outcomes: OrderedDict[str, tuple[Outcome, str]] = OrderedDict()
         self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         self._size = self._load()
-        pass
+        self._arrivals.begin()
         sync_folder(path.parent)
 
     def close(self) -> None:
