@@ -90,7 +90,7 @@ class Session:
 
     async def _save(self) -> int | None:
         state = self._state()
-        if self._is_empty():
+        if state == self._saved_state or self._is_empty():
             return None
         fresh = self._copies / "session.fresh"
         try:
