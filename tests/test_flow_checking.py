@@ -16,7 +16,7 @@ from tecnobot_core.flows.reading import read_steps
 from tecnobot_core.flows.steps import AnyStep, Ask, Call, Choice, Do, Form, FormField, Goto, Jump, Menu, Send, When
 from tecnobot_core.flows.templates import check_template
 
-WELL_UNDER_A_SECOND = 0.8  # on a busy machine; alone the slowest of them takes 0.3
+NOT_QUADRATIC_S = 5.0  # of processor time; alone the slowest takes 0.3, and what grows with the square takes minutes
 
 SOUND: list[object] = [
     "Hola",
@@ -406,14 +406,14 @@ HOSTILE: dict[str, tuple[Callable[[], tuple[AnyStep, ...]], str]] = {
 
 
 @pytest.mark.parametrize(("make", "problem"), HOSTILE.values(), ids=HOSTILE)
-def test_hostile_steps_give_one_error_in_well_under_a_second(
+def test_hostile_steps_give_one_error_without_growing_with_the_square(
     make: Callable[[], tuple[AnyStep, ...]], problem: str
 ) -> None:
     steps = make()
     began = time.process_time()
     with pytest.raises(FlowError) as caught:
         check_steps("f", steps, known_flows=[f"flow{n}" for n in range(10_000)])
-    assert time.process_time() - began < WELL_UNDER_A_SECOND
+    assert time.process_time() - began < NOT_QUADRATIC_S
     assert problem in str(caught.value)
     assert len(str(caught.value)) < 4_000
 
@@ -564,8 +564,8 @@ def _ten_thousand() -> list[AnyStep]:
     return steps
 
 
-def test_ten_thousand_steps_are_checked_in_well_under_a_second() -> None:
+def test_ten_thousand_steps_are_checked_without_growing_with_the_square() -> None:
     steps = _ten_thousand()
     began = time.process_time()
     check_steps("f", steps, known_flows=["f"], check_condition=Expression, check_template=check_template)
-    assert time.process_time() - began < WELL_UNDER_A_SECOND
+    assert time.process_time() - began < NOT_QUADRATIC_S

@@ -31,7 +31,7 @@ from tecnobot_core.flows.steps import (
     When,
 )
 
-WELL_UNDER_A_SECOND = 0.8  # on a busy machine; alone the slowest of them takes 0.4
+NOT_QUADRATIC_S = 5.0  # of processor time; alone the slowest takes 0.4, and what grows with the square takes minutes
 
 texts = st.text(max_size=8)
 seconds = st.integers(0, 10**6) | st.floats(0, 1e6)
@@ -415,11 +415,13 @@ HOSTILE: dict[str, tuple[Callable[[], object], str]] = {
 
 
 @pytest.mark.parametrize(("make", "problem"), HOSTILE.values(), ids=HOSTILE)
-def test_a_hostile_document_gives_one_error_in_well_under_a_second(make: Callable[[], object], problem: str) -> None:
+def test_a_hostile_document_gives_one_error_without_growing_with_the_square(
+    make: Callable[[], object], problem: str
+) -> None:
     data = make()
     began = time.process_time()
     with pytest.raises(FlowError) as caught:
         read_steps(data, "f")
-    assert time.process_time() - began < WELL_UNDER_A_SECOND
+    assert time.process_time() - began < NOT_QUADRATIC_S
     assert problem in str(caught.value)
     assert len(str(caught.value)) < 3_000
