@@ -56,8 +56,8 @@ def write(url: str, id: str, text: str) -> None:
         assert answer.status == 202
 
 
-def conversation(url: str) -> list[str]:
-    found = get(f"{url}chat/history?chat=ana")
+def conversation(url: str, chat: str = "ana") -> list[str]:
+    found = get(f"{url}chat/history?chat={chat}")
     assert isinstance(found, dict)
     return [row["text"] for row in found["messages"]]
 
@@ -104,7 +104,7 @@ async def test_a_model_answers_and_when_it_fails_the_knowledge_does(data_dir: Pa
 
 
 def send_recording(url: str, id: str, recording: bytes) -> None:
-    address = f"{url}chat/media?chat=ana&id={id}&kind=voice"
+    address = f"{url}chat/media?chat=eva&id={id}&kind=voice"
     request = urllib.request.Request(address, recording, {"Content-Type": "application/octet-stream"})
     with urllib.request.urlopen(request, timeout=10) as answer:
         assert answer.status == 202
@@ -119,11 +119,11 @@ async def test_a_voice_note_is_heard_converted_where_it_must_be_and_answered_fro
     def talk(openai_url: str) -> tuple[list[str], list[Path]]:
         with serving(data_dir, TRANSCRIPTION_MODEL="whisper-1", OPENAI_BASE_URL=openai_url) as (_, url):
             send_recording(url, "note", note)
-            assert until(lambda: len(conversation(url)) >= 2)
+            assert until(lambda: len(conversation(url, "eva")) >= 2)
             send_recording(url, "odd", odd)
-            assert until(lambda: len(conversation(url)) >= 4)
+            assert until(lambda: len(conversation(url, "eva")) >= 4)
             assert until(lambda: not (list((data_dir / "uploads").glob("*")) + _files(data_dir / "temporary")))
-            return conversation(url)[:4], _files(data_dir / "temporary")
+            return conversation(url, "eva")[:4], _files(data_dir / "temporary")
 
     async with FakeOpenAI(Step(text="¿Cuánto cuesta el envío?"), Step(text="gracias")) as server:
         said, left = await asyncio.to_thread(talk, server.url)

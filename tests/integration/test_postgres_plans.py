@@ -374,7 +374,10 @@ async def test_purging_reads_what_is_old(database: ExplainedDatabase, store: Pos
         of_keys, of_entries = database.explained
         assert "inbox_key_age" in of_keys.indexes
         assert "outbox_age" in of_entries.indexes
-        assert max(of_keys.buffers, of_entries.buffers) <= 1_500
+        # Of 1,270 and 3,130 pages, each looked at once for its rows and once for a row that goes; how many more of them
+        # depends on what vacuum has got to: 900 and 970 at rest, 940 and 1,870 on a busy machine.
+        assert of_keys.buffers <= 1_200
+        assert of_entries.buffers <= 2_500
 
 
 # Flows and knowledge
