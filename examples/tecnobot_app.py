@@ -1,18 +1,22 @@
 """TecnoBot, whole: every part, wired. Each line can be replaced; the comments say by what.
 
 scripts/run                          a web chat page on this machine
+scripts/run --whatsapp               WhatsApp; the first start shows a QR code, or with --pair-code NUMBER a code
 scripts/run chat                     in the terminal
 scripts/run replay FILE [--me NAME]  a WhatsApp chat export, or a text file of one message a line
 """
 
 import argparse
 import asyncio
+import math
 import os
 import sys
+import time
 import tomllib
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
+from types import MappingProxyType
 
 from tqdm import tqdm
 
@@ -36,6 +40,7 @@ from tecnobot_core.adapters.chat_export import ChatExport, ReplayTransport
 from tecnobot_core.adapters.console import ConsoleTransport
 from tecnobot_core.adapters.embedded_postgres import EmbeddedPostgres
 from tecnobot_core.adapters.ffmpeg import FfmpegEngine
+from tecnobot_core.adapters.neonize import WhatsAppTransport
 from tecnobot_core.adapters.phone_numbers import phone_parser
 from tecnobot_core.adapters.postgres import (
     Database,
@@ -49,8 +54,9 @@ from tecnobot_core.adapters.postgres import (
     migrate,
 )
 from tecnobot_core.adapters.postgres.cache import PostgresTier
+from tecnobot_core.adapters.postgres.sessions import session_copies
 from tecnobot_core.adapters.regular_expressions import Re2Set
-from tecnobot_core.adapters.web import Uploads, WebChat, WebServer
+from tecnobot_core.adapters.web import Uploads, WebChat, WebPairing, WebServer
 from tecnobot_core.audio import Clip, max_clip_s_of
 from tecnobot_core.bot import Attachments, ChatbotProfile, Hearing
 from tecnobot_core.cache import policies_with
@@ -58,6 +64,8 @@ from tecnobot_core.completion import ChatModel
 from tecnobot_core.config import secret_key
 from tecnobot_core.connection import FetchesMedia, Transport
 from tecnobot_core.delivery import AddressBook, TurnPolicy
+from tecnobot_core.errors import TransportError
+from tecnobot_core.events import Connected, Connecting, PairingOffered, ReconnectScheduled
 from tecnobot_core.flows import Flow
 from tecnobot_core.knowledge import Passage
 from tecnobot_core.memory import read_peak_rss_bytes
@@ -71,6 +79,12 @@ MIB = 1024 * 1024
 RECYCLED = 75  # "try again later" of sysexits.h
 DEMO = Path(__file__).parent / "data" / "demo_shop.toml"
 
+# Over WhatsApp a chat must have been quiet for so long before anything is sent to it: where a send and a message cross,
+# the library loses one of them now and then.
+SETTLE_S = 0.5
+# A bot that was replaced notices it within five seconds, finishes, and leaves its session.
+HELD_S = 20.0
+
 
 class TecnoBot:
     """The parts that every way of running shares, opened in *stack*."""
@@ -83,6 +97,12 @@ class TecnoBot:
         self.chatbot_id: str = self.shop["shop"]["id"]
         self.events = EventBus()
         self.exit_code = 0
+        self.failure: TecnobotError | None = None
+
+    def fail(self, bot: Bot, error: TecnobotError) -> None:
+        """End, and let *error* be what is told at the end."""
+        self.failure = error
+        bot.stop()
 
     def recycle(self, bot: Bot) -> None:
         """Finish what was accepted, and have whoever supervises this process start it anew."""
@@ -105,6 +125,8 @@ class TecnoBot:
         self.profile = ChatbotProfile.read(chatbot.settings, chatbot.language)
         # Or MemoryConversations(): forgets at the end, needs no database.
         self.conversations = PostgresConversations(self.database, self.chatbot_id)
+        # Or AddressBook(): which addresses are one person is learned again after a restart.
+        self.addresses = AddressBook(PostgresAliases(self.database, self.chatbot_id))
         # Or MemoryFlowStore([...]) with flows written in Python.
         self.flow_store = PostgresFlowStore(self.database)
         # Or anything with `search(question, limit)`.
@@ -118,7 +140,14 @@ class TecnoBot:
         self.cache = await self.stack.enter_async_context(self._cache())
 
     def bot(
-        self, transport: Transport, *, durable: bool, drain_s: float = 2.0, policy: TurnPolicy | None = None
+        self,
+        transport: Transport,
+        *,
+        durable: bool,
+        drain_s: float = 2.0,
+        policy: TurnPolicy | None = None,
+        settle_s: float = 0.0,
+        show_presence: bool = True,
     ) -> Bot:
         """A bot over *transport*. Everything but the connection may be left out.
 
@@ -133,6 +162,7 @@ class TecnoBot:
             max_attempts=settings.reconnect_max_attempts,
             heartbeat_s=settings.heartbeat_s,
             save_session_s=settings.session_save_s,
+            show_presence=show_presence,
             events=self.events,
         )
         # Or None below: nothing watches, and the kernel ends what grows too big.
@@ -161,10 +191,10 @@ class TecnoBot:
             # Or None: people are asked to write. Or any callable that makes words of a MediaReference.
             hearing=self._hearing(transport),
             conversations=self.conversations,
-            # Or None: which addresses are one person is learned again after a restart.
-            addresses=AddressBook(PostgresAliases(self.database, self.chatbot_id)),
+            addresses=self.addresses,
             # Or Pacing(): writes as slowly as a person, which WhatsApp likes better.
             pacing=None,
+            settle_s=settle_s,
             # Or None, or MemoryDelivery(conversations, …): forgets what was not answered when the process ends.
             store=self._delivery() if durable else None,
             # Or HistoryWindow(max_tokens=…): as much as a budget of tokens holds.
@@ -276,11 +306,104 @@ class TecnoBot:
 
 async def serve(app: TecnoBot) -> None:
     """The web chat page, until a signal."""
-    settings = app.settings
-    # Or without uploads: the page takes text alone. Or the WhatsApp transport, when it comes.
-    page = WebChat(app.history, uploads=Uploads(settings.data_dir / "uploads"))
+    # Or without uploads: the page takes text alone.
+    page = WebChat(app.history, uploads=Uploads(app.settings.data_dir / "uploads"))
     page.watch(app.events)
     bot = app.bot(page, durable=True)
+    async with web_server(app, bot, chat=page) as server, stop_signals(bot.stop):
+        print(f"TecnoBot answers at {server.url}/  (Ctrl-C ends it)", flush=True)
+        await bot.run()
+
+
+async def serve_whatsapp(app: TecnoBot, *, pair_code: str, show_presence: bool) -> None:
+    """WhatsApp, with metrics and health on the web server, until a signal."""
+    settings = app.settings
+    transport = WhatsAppTransport(
+        settings.data_dir / "whatsapp",
+        session_url=settings.whatsapp_session_url.reveal() or None,
+        # Or None: who loses the disk pairs again.
+        copies=session_copies(settings, app.database, app.chatbot_id),
+        on_started=lambda pid: app.memory.register_child(pid),
+    )
+    bot = app.bot(transport, durable=True, settle_s=SETTLE_S, show_presence=show_presence)
+    app.events.on(Connected, lambda event: print("WhatsApp is connected", flush=True))
+    watch_pairing(app, transport, pair_code)
+    watch_for_another(app, bot)
+    pairing = WebPairing()
+    pairing.watch(app.events)
+    process = {"whatsapp": lambda: {"process_bytes": transport.rss_bytes, "spooled": transport.spooled}}
+    async with web_server(app, bot, pairing=pairing, metrics=process) as server, stop_signals(bot.stop):
+        print(f"TecnoBot connects to WhatsApp; health and metrics at {server.url}/  (Ctrl-C ends it)", flush=True)
+        await bot.run()
+    if app.failure is not None:
+        raise app.failure
+
+
+def watch_pairing(app: TecnoBot, transport: WhatsAppTransport, pair_code: str) -> None:
+    """Show what joins the account: QR codes, or where there is a number in *pair_code* a code for it."""
+    number, draws = pair_code, not pair_code
+
+    def begin(connecting: Connecting) -> None:
+        nonlocal number
+        number = pair_code  # a code belongs to one connection
+
+    async def pair(offer: PairingOffered) -> None:
+        nonlocal number, draws
+        if offer.kind == "code":
+            print(f"Enter {offer.data} on the phone: Linked devices, Link with phone number.", flush=True)
+            return
+        if number and not draws:
+            asked, number = number, ""
+            try:
+                await transport.pair_by_code(asked)
+            except TransportError as error:
+                print(f"there is no code for {asked}: {error}", flush=True)
+                draws = True
+        if draws:
+            print_qr(offer.data)
+
+    app.events.on(Connecting, begin)
+    app.events.on(PairingOffered, pair)
+
+
+def watch_for_another(app: TecnoBot, bot: Bot) -> None:
+    """End when another process has the session, and does not leave it."""
+
+    held_since = math.inf
+
+    def leave_to_other(scheduled: ReconnectScheduled) -> None:
+        nonlocal held_since
+        why = app.connection.status().last_error.removeprefix("unknown: ")
+        if "another process has" not in why:
+            held_since = math.inf
+            return
+        held_since = min(held_since, time.monotonic())
+        if time.monotonic() - held_since >= HELD_S:
+            app.fail(bot, TransportError(f"{why}: end that one first, or set another DATA_DIR"))
+
+    app.events.on(ReconnectScheduled, leave_to_other)
+
+
+def print_qr(data: str) -> None:
+    """A code of half blocks, which a terminal and a log show alike."""
+    import segno  # noqa: PLC0415  # comes with the extra, which is needed only here
+
+    print("Scan with the phone: Linked devices, Link a device.")
+    segno.make(data, error="l").terminal(compact=True)
+    sys.stdout.flush()
+
+
+def web_server(
+    app: TecnoBot,
+    bot: Bot,
+    *,
+    chat: WebChat | None = None,
+    pairing: WebPairing | None = None,
+    metrics: Mapping[str, Callable[[], object]] = MappingProxyType({}),
+) -> WebServer:
+    """Metrics, health and, where there are, the chat page and the pairing page."""
+    settings = app.settings
+    app.memory.on("recycle", lambda event: app.recycle(bot))
 
     def not_ready() -> Sequence[str]:
         reasons = []
@@ -290,9 +413,14 @@ async def serve(app: TecnoBot) -> None:
             reasons.append(f"the database has not answered for {outage_s:.0f} s")
         return reasons
 
-    server = WebServer(
-        chat=page,
-        metrics={"memory": lambda: app.memory.statistics(), "connection": lambda: app.connection.status()},
+    return WebServer(
+        chat=chat,
+        pairing=pairing,
+        metrics={
+            "memory": lambda: app.memory.statistics(),
+            "connection": lambda: app.connection.status(),
+            **metrics,
+        },
         ready=not_ready,
         send=lambda chat, text, key: bot.send(chat, text, key=key),
         host=settings.web_host,
@@ -300,10 +428,6 @@ async def serve(app: TecnoBot) -> None:
         token=settings.web_token.reveal(),
         metrics_token=settings.metrics_token.reveal(),
     )
-    app.memory.on("recycle", lambda event: app.recycle(bot))
-    async with server, stop_signals(bot.stop):
-        print(f"TecnoBot answers at {server.url}/  (Ctrl-C ends it)", flush=True)
-        await bot.run()
 
 
 async def chat(app: TecnoBot) -> None:
@@ -365,6 +489,8 @@ async def run(arguments: argparse.Namespace) -> int:
                     await chat(app)
                 case "replay":
                     await replay(app, arguments.file, arguments.me)
+                case _ if arguments.whatsapp:
+                    await serve_whatsapp(app, pair_code=arguments.pair_code, show_presence=not arguments.no_presence)
                 case _:
                     await serve(app)
             return app.exit_code
@@ -379,13 +505,21 @@ def _this_task() -> asyncio.Task[object]:
 def main() -> int:
     """Read the command line; errors that the user can mend are one line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--whatsapp", action="store_true", help="answer on WhatsApp instead of the web page")
+    parser.add_argument("--pair-code", metavar="NUMBER", default="", help="pair by a code for the phone of this number")
+    parser.add_argument("--no-presence", action="store_true", help="do not show as online, which mutes the phone")
     commands = parser.add_subparsers(dest="command")
     commands.add_parser("chat", help="talk in the terminal")
     replaying = commands.add_parser("replay", help="feed a conversation file through the bot")
     replaying.add_argument("file", type=Path)
     replaying.add_argument("--me", help="the sender who was the business")
+    arguments = parser.parse_args()
+    if not arguments.whatsapp and (arguments.pair_code or arguments.no_presence):
+        parser.error("--pair-code and --no-presence belong to --whatsapp")
+    if arguments.whatsapp and arguments.command:
+        parser.error(f"--whatsapp is not for {arguments.command}")
     try:
-        return asyncio.run(run(parser.parse_args()))
+        return asyncio.run(run(arguments))
     except (TecnobotError, OSError) as error:
         print(f"tecnobot: {error}", file=sys.stderr)
         return 2

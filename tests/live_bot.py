@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from itertools import count
+from typing import Self
 
 from tecnobot_core import Bot, ChatId, ConnectionManager, Flow, FlowRepository, InboundMessage
 from tecnobot_core.delivery import MemoryConversations
@@ -20,10 +21,16 @@ class LiveBot:
     """Sends messages to a running bot, one after the other, and tells what it did with each."""
 
     def __init__(
-        self, flows: Sequence[Flow] = (), *, suggestions: Suggestions | None = None, at: float = NOON, **parts: object
+        self,
+        flows: Sequence[Flow] = (),
+        *,
+        suggestions: Suggestions | None = None,
+        at: float = NOON,
+        transport: FakeTransport | None = None,
+        **parts: object,
     ) -> None:
         self.clock = FakeClock(at)
-        self.transport = FakeTransport()
+        self.transport = transport or FakeTransport()
         self.turns: list[Turn] = []
         self.handoffs: list[str] = []
         self.conversations = MemoryConversations()
@@ -34,8 +41,9 @@ class LiveBot:
         events.on(HandoffBegan, lambda event: self.handoffs.append("began"))
         events.on(HandoffEnded, lambda event: self.handoffs.append("ended"))
         self.flows = FlowRepository(MemoryFlowStore(flows), "bot", suggestions=suggestions)
+        self.connection = ConnectionManager(self.transport)
         self.bot = Bot(
-            ConnectionManager(self.transport),
+            self.connection,
             flows=self.flows,
             events=events,
             conversations=self.conversations,
@@ -44,7 +52,7 @@ class LiveBot:
         )
 
     @asynccontextmanager
-    async def running(self) -> AsyncIterator["LiveBot"]:
+    async def running(self) -> AsyncIterator[Self]:
         """The bot answers until the end of the block."""
         running = asyncio.create_task(self.bot.run())
         try:

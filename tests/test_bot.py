@@ -26,6 +26,7 @@ from tecnobot_core import (
     RateLimiter,
 )
 from tecnobot_core.bot import SPANISH, Hearing
+from tecnobot_core.bot.apologies import Apologies
 from tecnobot_core.completion import Completion
 from tecnobot_core.connection import ConnectionManager
 from tecnobot_core.delivery import MemoryConversations, MemoryDelivery, Pacing
@@ -540,11 +541,10 @@ async def test_a_typing_sign_that_fails_or_hangs_costs_no_answer(monkeypatch: py
 
 
 async def test_the_apology_is_made_again_when_it_could_not_be_stored() -> None:
-    run = Run(model=BrokenModel())
-    message = inbound("a")
-    first, again = (run.bot._apologies.turn(message) for _ in range(2))
+    apologies, message = Apologies(SPANISH), inbound("a")
+    first, again = (apologies.turn(message) for _ in range(2))
     assert first.outgoing == again.outgoing != ()
-    assert run.bot._apologies.turn(inbound("b", 2)).outgoing == ()
+    assert apologies.turn(inbound("b", 2)).outgoing == ()
 
 
 def from_lid(id: str, text: str, *aliases: str) -> InboundMessage:

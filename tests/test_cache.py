@@ -284,6 +284,41 @@ async def test_what_was_found_to_count_is_looked_at_again_after_every_invalidati
     assert cache.statistics()["p.memory_hits"] == 7
 
 
+async def test_a_value_that_is_found_again_and_again_ends_at_its_time() -> None:
+    clock, load = FakeClock(), Loader()
+    cache = HybridCache(clock=clock, policies={"p": CachePolicy(60), "short": CachePolicy(1.5)})
+    for second in range(120):
+        assert await cache.get_or_load("k", load, policy="p") == 1 + second // 60
+        await clock.advance(0.999)
+        assert await cache.get_or_load("k", load, policy="p") == 1 + second // 60
+        await clock.advance(0.001)
+    load = Loader()
+    for number in range(12):
+        assert await cache.get_or_load("k", load, policy="short") == 1 + number // 3
+        await clock.advance(0.5)
+
+
+async def test_a_value_that_was_found_ends_when_it_is_given_less_time() -> None:
+    clock, load = FakeClock(), Loader()
+    cache = HybridCache(clock=clock, policies={"p": CachePolicy(60)})
+    assert [await cache.get_or_load("k", load, policy="p") for _ in range(3)] == [1, 1, 1]
+    (key,) = await cache.raw("keys")
+    await cache.raw("expire", key, clock() + 1)
+    assert [await cache.get_or_load("k", load, policy="p") for _ in range(3)] == [1, 1, 1]
+    await clock.advance(1)
+    assert [await cache.get_or_load("k", load, policy="p") for _ in range(2)] == [2, 2]
+
+
+async def test_a_key_of_the_face_that_was_loaded_may_be_given_less_time() -> None:
+    clock, load = FakeClock(), Loader()
+    cache = HybridCache(clock=clock)
+    assert [await cache.get_or_load("k", load, tags=["menu"]) for _ in range(3)] == [1, 1, 1]
+    assert await cache.expire("k", 1)
+    assert await cache.get_or_load("k", load, tags=["menu"]) == 1
+    await clock.advance(1)
+    assert [await cache.get_or_load("k", load, tags=["menu"]) for _ in range(2)] == [2, 2]
+
+
 async def test_many_scopes_and_keys_stay_apart() -> None:
     cache = HybridCache(policies={"mine": CachePolicy(60, scope="user"), "all": CachePolicy(60)})
 

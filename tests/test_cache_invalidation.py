@@ -15,7 +15,7 @@ from tecnobot_core import CachePolicy, HybridCache
 from tecnobot_core.cache.envelope import Entry, Envelope, NotJsonError
 from tecnobot_core.cache.marks import KnownMarks
 from tecnobot_core.cache.memory.values import _weigh, weigh
-from tecnobot_core.errors import StoreError
+from tecnobot_core.errors import LifecycleError, StoreError
 from tecnobot_core.testing.tier import FakeTier, SharedStore
 from tests.virtual_time import run_virtually
 
@@ -135,6 +135,33 @@ def test_the_face_hears_what_other_processes_delete_and_clear() -> None:
             await two.set("a", 4)
             await asyncio.sleep(1)
             assert await one.get("a") == 4
+
+    run_virtually(main())
+
+
+def test_a_namespace_is_cleared_at_once_and_its_memory_is_given_back_soon_after() -> None:
+    async def main() -> None:
+        async with processes(SharedStore(now), 1) as (cache,):
+            await cache.multi_set([(str(number), number) for number in range(1000)], namespace="x")
+            await cache.set("0", "kept", namespace="xy")
+            assert await cache.clear(namespace="x")
+            assert not await cache.exists("0", namespace="x")
+            assert await cache.multi_get(["1", "999"], namespace="x") == [None, None]
+            assert cache.statistics()["entries"] > 900, "nobody waited until all were gone"
+            await cache.set("500", "new", namespace="x")
+            await asyncio.sleep(1)
+            assert cache.statistics()["entries"] == 2
+            assert await cache.get("500", namespace="x") == "new"
+            assert await cache.get("0", namespace="xy") == "kept"
+
+    run_virtually(main())
+
+
+def test_a_closed_cache_with_a_store_clears_nothing() -> None:
+    async def main() -> None:
+        cache = HybridCache(store=FakeTier(SharedStore(now)), secret=SECRET)
+        with pytest.raises(LifecycleError, match="while it is open"):
+            await cache.clear(namespace="x")
 
     run_virtually(main())
 

@@ -9,7 +9,7 @@ import pytest
 from tecnobot_core import Bot, ConnectionManager, Flow, FlowRepository
 from tecnobot_core.bot import SPANISH
 from tecnobot_core.bot.intake import Intake
-from tecnobot_core.delivery import MemoryConversations, MemoryDelivery
+from tecnobot_core.delivery import MemoryConversations, MemoryDelivery, Settling
 from tecnobot_core.errors import StoreError, TransportError
 from tecnobot_core.events import DuplicateIgnored, EventBus, IntakeHeld, IntakeResumed
 from tecnobot_core.flows import MemoryFlowStore
@@ -27,7 +27,7 @@ def inbound(id: str, chat: ChatId = ANA, text: str = "") -> InboundMessage:
 class Desk:
     """An Intake over a fake link, whose journal can be taken away."""
 
-    def __init__(self, *, answers: bool = False) -> None:
+    def __init__(self, *, answers: bool = False, settle_s: float = 0.0) -> None:
         self.clock = FakeClock()
         self.transport = FakeTransport()
         self.journaled: list[str] = []
@@ -47,6 +47,7 @@ class Desk:
             events=self.events,
             tasks=self.tasks,
             notice_after_s=10,
+            settling=Settling(settle_s, clock=self.clock, sleep=self.clock.sleep),
             clock=self.clock,
             sleep=self.clock.sleep,
         )
@@ -81,8 +82,8 @@ def _say(message: InboundMessage, text: str) -> OutboundMessage:
 
 
 @asynccontextmanager
-async def desk(*, answers: bool = False) -> AsyncIterator[Desk]:
-    desk = Desk(answers=answers)
+async def desk(*, answers: bool = False, settle_s: float = 0.0) -> AsyncIterator[Desk]:
+    desk = Desk(answers=answers, settle_s=settle_s)
     async with desk.tasks, desk.connection:
         running = desk.tasks.start(desk.intake.run(), "run")
         await desk.clock.settle()
@@ -127,6 +128,19 @@ async def test_each_chat_is_told_once_in_an_outage() -> None:
             await found.clock.settle()
             assert found.intake.outage_s is None
         assert found.kinds() == ["IntakeHeld", "IntakeResumed"] * 2
+
+
+async def test_who_writes_in_an_outage_is_told_after_a_moment_of_silence() -> None:
+    async with desk(settle_s=1.0) as found:
+        found.works.clear()
+        await found.deliver(inbound("a"))
+        await found.clock.advance(10)
+        assert found.said == [("ana", "away")]
+        await found.deliver(inbound("b", BEN))
+        await found.clock.advance(0.75)
+        assert len(found.said) == 1
+        await found.clock.advance(0.25)
+        assert found.said[1:] == [("ben", "away")]
 
 
 async def test_a_short_wait_is_not_told() -> None:

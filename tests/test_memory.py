@@ -10,6 +10,7 @@ from tecnobot_core import MemoryManager
 from tecnobot_core.events import Event, MemoryCriticalBegan, MemoryPressureChanged
 from tecnobot_core.events.kinds import MemoryRecycleWanted, MemoryReleased
 from tecnobot_core.memory import Priority
+from tecnobot_core.memory.trend import Trend
 from tecnobot_core.testing import FakeClock
 
 MIB = 1024 * 1024
@@ -255,3 +256,13 @@ async def test_releasers_hold_what_they_say_and_the_rest_is_unmanaged() -> None:
     assert statistics.releasers["files"].held_bytes is None
     assert statistics.releasers["broken"].held_bytes is None
     assert statistics.unmanaged_bytes == 300
+
+
+def test_readings_of_less_than_a_second_have_no_slope() -> None:
+    trend = Trend()
+    slopes = []
+    for now, used in ((0.0, 0), (0.5, 100), (0.9, 200), (1.5, 300)):
+        trend.add(now, used)
+        slopes.append(trend.slope_bytes_per_s)
+    assert slopes[:3] == [0.0, 0.0, 0.0]
+    assert slopes[3] > 100

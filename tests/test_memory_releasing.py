@@ -371,6 +371,18 @@ async def test_nobody_is_asked_out_of_turn_while_another_has_more_to_give() -> N
     assert [name for name, _ in machine.asked] == ["media"]
 
 
+async def test_one_whose_bytes_go_at_once_is_asked_again_sooner_at_critical() -> None:
+    machine = Machine(850)
+    memory = machine.manager()
+    memory.register("media", machine.frees("media"))
+    asked = []
+    for used, after_s in ((850, 0), (850, 0.5), (850, 0.5), (950, 0.015), (950, 0.015), (950, 0.015), (950, 0.015)):
+        machine.used = used
+        await machine.check(memory, after_s=after_s)
+        asked.append(len(machine.asked))
+    assert asked == [1, 1, 2, 2, 3, 3, 4]
+
+
 async def test_a_failing_releaser_is_logged_by_name(caplog: pytest.LogCaptureFixture) -> None:
     machine = Machine(850)
     memory = machine.manager()

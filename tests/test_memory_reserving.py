@@ -183,6 +183,25 @@ async def test_a_cancelled_one_leaves_the_queue_and_the_next_is_served() -> None
 
 
 @virtually
+async def test_one_who_comes_to_the_front_has_memory_released() -> None:
+    machine = Machine(base=500)
+    memory = machine.manager()
+    served_s: list[float] = []
+
+    async def take(n_bytes: int) -> None:
+        async with memory.reserve(n_bytes):
+            served_s.append(asyncio.get_running_loop().time())
+
+    first, second = asyncio.ensure_future(take(450)), asyncio.ensure_future(take(300))
+    await asyncio.sleep(1)
+    machine.cache = 200
+    first.cancel()
+    await asyncio.wait([first, second])
+    assert [1 <= at_s < 1.2 for at_s in served_s] == [True]
+    assert machine.cache == 100
+
+
+@virtually
 async def test_one_cancelled_in_the_moment_of_its_grant_gives_back() -> None:
     machine = Machine(base=400)
     memory = machine.manager()
@@ -337,7 +356,7 @@ async def test_ten_thousand_that_come_go_fail_and_are_cancelled_leave_nothing() 
             try:
                 while left > 0:
                     await asyncio.sleep(chance.random() / 100)
-                    part = min(left, chance.randint(50, 250))
+                    part = min(left, chance.randint(100, 300))
                     left -= part
                     machine.landed += part
                     lease.landed(part)
@@ -367,7 +386,8 @@ async def test_ten_thousand_that_come_go_fail_and_are_cancelled_leave_nothing() 
         for _ in range(RUNS // LANES):
             await one()
             if chance.random() < 0.1:
-                machine.cache += min(chance.randint(0, 100), max(900 - machine(), 0))
+                room = 900 - machine() - reservations(memory).expected_bytes  # it is not asked for, so it must not take
+                machine.cache += min(chance.randint(0, 100), max(room, 0))
 
     await asyncio.gather(*(lane() for _ in range(LANES)))
     assert sum(ends.values()) == RUNS
@@ -375,4 +395,4 @@ async def test_ten_thousand_that_come_go_fail_and_are_cancelled_leave_nothing() 
     statistics = reservations(memory)
     assert (statistics.reserved_bytes, statistics.expected_bytes, statistics.leases, statistics.waiting) == (0, 0, 0, 0)
     assert machine.landed == 0
-    assert most <= 900 + 100  # the cache may grow beside what was granted
+    assert 850 < most <= 900

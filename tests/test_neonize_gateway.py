@@ -252,13 +252,41 @@ async def test_a_call_that_takes_long_holds_up_nothing_else(make: Make) -> None:
 
 
 async def test_a_loop_that_was_blocked_takes_no_live_process_for_dead(make: Make) -> None:
-    transport, heard = make(watch_s=0.01, hang_s=0.05), Heard()
+    watched = 0
+
+    async def sleep(seconds: float) -> None:
+        nonlocal watched
+        watched += seconds == 1
+        if seconds == 2:
+            time.sleep(0.3)  # noqa: ASYNC251 - the answer is there by then, but nothing could read it
+        else:
+            await asyncio.sleep(0)
+
+    transport, heard = make(watch_s=1, hang_s=2, sleep=sleep), Heard()
     await transport.open(heard)
-    for _ in range(3):
-        time.sleep(0.2)  # noqa: ASYNC251 - the loop is blocked on purpose
-        await asyncio.sleep(0.02)
+    async with asyncio.timeout(10):
+        while watched < 4:
+            await asyncio.sleep(0)
     await transport.send(outbound("k"))
     assert not heard.losses
+
+
+async def test_an_acknowledgement_counts_that_came_before_the_end(transport: WhatsAppTransport) -> None:
+    first, again = Heard(), Heard()
+    await transport.open(first)
+    await act(transport, messages=[frame(n) for n in range(2)])
+    await first.until(first.has(2))
+    child = process(transport)
+    child.suspend()
+    await transport.acknowledge(["m0"])
+    closing = asyncio.create_task(transport.close())
+    await asyncio.sleep(0)
+    child.terminate()
+    child.resume()
+    await closing
+    await transport.open(again)
+    await again.until(again.has(1))
+    assert again.texts == ["text 1"]
 
 
 async def test_closing_is_bounded_also_when_the_process_does_not_listen(make: Make) -> None:
@@ -290,9 +318,10 @@ async def test_closing_while_opening_ends_both(transport: WhatsAppTransport) -> 
     while transport._gateway is None or transport._gateway._process is None:
         await asyncio.sleep(0)
     child = process(transport)
-    await transport.close()
-    with pytest.raises(TransportError):
-        await opening
+    async with asyncio.timeout(5):
+        await transport.close()
+        with pytest.raises(TransportError):
+            await opening
     assert ended(child)
 
 

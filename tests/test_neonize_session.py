@@ -1,15 +1,21 @@
 """Copies of the session: whole, private, few, and put back when the live one is damaged."""
 
 import asyncio
+import os
 import sqlite3
 import time
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from tecnobot_core.adapters.neonize import WhatsAppTransport
+from tecnobot_core.adapters.neonize.locking import alone, is_running
 from tecnobot_core.adapters.neonize.session import Session
-from tecnobot_core.errors import TransportError
+from tecnobot_core.connection.ports import TransportEvent
+from tecnobot_core.errors import StoreError, TransportError
+from tecnobot_core.events import SessionRestored
 from tecnobot_core.testing import FakeClock
 
 DAY_S = 86_400
@@ -177,3 +183,254 @@ async def test_two_saves_at_once_leave_whole_copies(session: Session) -> None:
     write(session.path)
     await asyncio.gather(session.save(), session.save())
     assert last_note(session.directory / "copies" / "copy-0") == ""
+
+
+# Copies that outlive the machine
+
+
+class Elsewhere:
+    """Keeps copies in memory; *down*: it cannot be reached."""
+
+    def __init__(self) -> None:
+        self.kept: list[tuple[bytes, float]] = []
+        self.revoked: list[tuple[bytes, float]] = []
+        self.down = False
+
+    async def put(self, content: bytes, taken_at: float) -> None:
+        self._require_up()
+        self.kept.append((content, taken_at))
+
+    async def latest(self) -> tuple[bytes, float] | None:
+        self._require_up()
+        return self.kept[-1] if self.kept else None
+
+    async def revoke(self) -> None:
+        self._require_up()
+        self.revoked += self.kept
+        self.kept.clear()
+
+    def _require_up(self) -> None:
+        if self.down:
+            raise StoreError("the database cannot be reached", retryable=True)
+
+
+@pytest.fixture
+def elsewhere() -> Elsewhere:
+    return Elsewhere()
+
+
+@pytest.fixture
+def machine(tmp_path: Path, clock: FakeClock, elsewhere: Elsewhere) -> Callable[[str], Session]:
+    """A session on the machine of that name, as it is when the bot starts there."""
+
+    def start(name: str) -> Session:
+        session = Session(tmp_path / name, copies=elsewhere, clock=clock)
+        session.prepare()
+        return session
+
+    return start
+
+
+Machine = Callable[[str], Session]
+
+
+async def test_a_machine_without_files_gets_the_newest_session_back(machine: Machine, clock: FakeClock) -> None:
+    first = machine("first")
+    assert await first.bring_back() is None
+    for number in range(2):
+        write(first.path, note=str(number))
+        assert await first.save()
+    await clock.advance(90)
+    second = machine("second")
+    assert await second.bring_back() == pytest.approx(90)
+    await second.check()
+    assert last_note(second.path) == "1"
+    assert {path.stat().st_mode & 0o777 for path in (second.path, *second.copies())} == {0o600}
+    assert await second.bring_back() is None
+
+
+async def test_a_session_that_was_saved_from_here_stays_whatever_the_clock_says(
+    machine: Machine, clock: FakeClock
+) -> None:
+    session = machine("first")
+    write(session.path, note="saved")
+    await session.save()
+    write(session.path, note="later")
+    os.utime(session.path, (1e9, 1e9))  # the clock was wrong while it was written
+    again = machine("first")
+    assert await again.bring_back() is None
+    assert last_note(again.path) == "later"
+
+
+async def test_an_older_session_gives_way_to_that_of_another_machine_and_is_kept(
+    machine: Machine, clock: FakeClock
+) -> None:
+    first = machine("first")
+    write(first.path, note="old")
+    await first.save()
+    await clock.advance(3600)
+    second = machine("second")
+    await second.bring_back()
+    write(second.path, note="new")
+    await second.save()
+    again = machine("first")
+    assert await again.bring_back() is not None
+    assert last_note(again.path) == "new"
+    assert [last_note(path) for path in (again.directory / "quarantine").glob("*.db")] == ["old"]
+
+
+async def test_after_the_first_opening_nothing_is_replaced_from_elsewhere(machine: Machine, clock: FakeClock) -> None:
+    first = machine("first")
+    await first.bring_back()
+    write(first.path, note="here")
+    await first.save()
+    await clock.advance(3600)
+    second = machine("second")
+    await second.bring_back()
+    write(second.path, note="elsewhere")
+    await second.save()
+    assert await first.bring_back() is None  # as before a reconnect
+    assert last_note(first.path) == "here"
+
+
+async def test_a_newer_session_does_not_give_way(machine: Machine, clock: FakeClock) -> None:
+    first, second = machine("first"), machine("second")
+    write(first.path, note="of elsewhere")
+    await clock.advance(-3600)
+    await first.save()
+    write(second.path, note="here")
+    assert await second.bring_back() is None
+    assert last_note(second.path) == "here"
+
+
+async def test_a_damaged_session_without_copies_here_is_restored_from_elsewhere(machine: Machine) -> None:
+    first = machine("first")
+    write(first.path, note="saved")
+    await first.save()
+    second = machine("second")
+    second.path.write_bytes(b"garbage" * 1000)
+    await second.bring_back()
+    with pytest.raises(TransportError):
+        await second.check()
+    assert await second.restore() is not None
+    assert last_note(second.path) == "saved"
+    third = machine("third")
+    assert await third.restore() is not None  # as somebody may ask for before it is opened
+    assert last_note(third.path) == "saved"
+
+
+async def test_without_a_word_from_elsewhere_nobody_is_asked_to_pair_anew(
+    machine: Machine, elsewhere: Elsewhere
+) -> None:
+    first = machine("first")
+    write(first.path)
+    await first.save()
+    elsewhere.down = True
+    second = machine("second")
+    with pytest.raises(TransportError, match="cannot be had: the database cannot be reached") as failure:
+        await second.bring_back()
+    assert (failure.value.reason, failure.value.retryable) == ("network", True)
+    assert await machine("first").bring_back() is None  # this one has what it needs
+    assert await first.restore() is not None
+    elsewhere.down = False
+    assert await second.bring_back() is not None
+
+
+async def test_a_copy_that_did_not_arrive_is_told_and_sent_again(machine: Machine, elsewhere: Elsewhere) -> None:
+    session = machine("first")
+    write(session.path, note="saved")
+    elsewhere.down = True
+    with pytest.raises(TransportError, match="on this machine, but not in the database"):
+        await session.save()
+    assert last_note(session.copies()[0]) == "saved"
+    with pytest.raises(TransportError):
+        await session.save()
+    elsewhere.down = False
+    assert await session.save() is None  # nothing new
+    assert await session.save() is None
+    assert len(elsewhere.kept) == 1
+
+
+@pytest.mark.parametrize("told", [True, False])
+async def test_what_was_revoked_does_not_come_back(machine: Machine, elsewhere: Elsewhere, told: bool) -> None:
+    session = machine("first")
+    write(session.path)
+    await session.save()
+    elsewhere.down = not told
+    await session.revoke()
+    elsewhere.down = False
+    assert bool(elsewhere.revoked) == told
+    again = machine("first")
+    assert await again.bring_back() is None
+    await again.check()
+    assert await again.restore() is None
+    assert not again.path.exists()
+
+
+async def test_a_copy_from_elsewhere_that_is_damaged_is_not_used(machine: Machine, elsewhere: Elsewhere) -> None:
+    elsewhere.kept.append((b"garbage" * 1000, 1e9))
+    session = machine("first")
+    assert await session.bring_back() is None
+    assert not session.path.exists()
+
+
+async def test_nothing_is_put_in_the_place_of_a_session_that_runs(machine: Machine, tmp_path: Path) -> None:
+    session = machine("first")
+    write(session.path, note="runs")
+    await session.save()
+    assert not is_running(session.directory)
+    with alone(session.directory):
+        assert is_running(session.directory)
+        for attempt in (session.restore(), session.replace(session.copies()[0]), machine("first").restore()):
+            with pytest.raises(TransportError, match="a bot runs with the account"):
+                await attempt
+    assert not (session.directory / "quarantine").exists()
+    assert await session.restore() is not None
+    assert not is_running(tmp_path / "nowhere")
+
+
+async def test_any_whole_copy_can_be_put_in_place_and_nothing_else(machine: Machine, tmp_path: Path) -> None:
+    session = machine("first")
+    write(session.path, note="exported")
+    assert (await session.export(tmp_path / "safe")).accounts == ["0"]
+    assert (tmp_path / "safe").stat().st_mode & 0o777 == 0o600
+    write(session.path, note="later")
+    assert (await session.replace(tmp_path / "safe")).accounts == ["0"]
+    assert last_note(session.path) == "exported"
+    write(tmp_path / "nobody", devices=0)
+    (tmp_path / "garbage").write_bytes(b"garbage" * 1000)
+    for name, why in (("nobody", "no account"), ("garbage", "not a database"), ("missing", "No such file")):
+        with pytest.raises(TransportError, match=why):
+            await session.replace(tmp_path / name)
+    assert last_note(session.path) == "exported"
+    session.path.unlink()
+    with pytest.raises(TransportError, match="cannot be copied: No such file"):
+        await session.export(tmp_path / "other")
+
+
+async def test_a_transport_brings_the_session_back_before_it_connects_and_revokes_it_when_told(
+    tmp_path: Path, elsewhere: Elsewhere, machine: Machine
+) -> None:
+    first = machine("first")
+    write(first.path)
+    await first.save()
+    transport = WhatsAppTransport(tmp_path / "second", copies=elsewhere, fake=True)
+    told: list[TransportEvent] = []
+    await transport.open(told.append)
+    try:
+        assert isinstance(told[0], SessionRestored)
+        assert last_note(transport.session.path) == ""
+        write(transport.session.path, note="changed")
+        await transport.save_session()
+        assert len(elsewhere.kept) == 2
+        # A process runs: whoever comes now must wait.
+        with pytest.raises(TransportError, match="a bot runs"):
+            await machine("second").restore()
+    finally:
+        await transport.close()
+    told.clear()
+    await transport.open(told.append)
+    await transport.close()
+    assert not any(isinstance(event, SessionRestored) for event in told)
+    await transport.quarantine_session()
+    assert (elsewhere.kept, len(elsewhere.revoked)) == ([], 2)

@@ -159,6 +159,15 @@ def test_what_arrived_again_and_was_taken_in_is_not_lost(tmp_path: Path) -> None
         assert spool.lost_arrivals() == []
 
 
+def test_what_arrived_is_remembered_when_the_file_is_written_anew(tmp_path: Path) -> None:
+    with opened(tmp_path / "spool", compact_above_bytes=1) as spool:
+        spool.note_arriving("a", "a@lid", 1.0)
+        spool.add(message("b"))
+        spool.acknowledge(["b"])
+    with opened(tmp_path / "spool") as spool:
+        assert spool.lost_arrivals() == [("a", "a@lid")]
+
+
 def test_what_came_to_nothing_is_forgotten_after_a_while(tmp_path: Path) -> None:
     with opened(tmp_path / "spool") as spool:
         spool.note_arriving("old", "a@lid", 0.0)

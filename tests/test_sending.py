@@ -6,7 +6,7 @@ import logging
 from collections import defaultdict, deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Self
 
 import pytest
 from hypothesis import given, settings
@@ -131,7 +131,7 @@ class Harness:
             **arguments | options,  # type: ignore[arg-type]
         )
 
-    async def __aenter__(self) -> "Harness":
+    async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *_: object) -> None:

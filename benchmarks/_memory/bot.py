@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 import os
 import random
 import sys
@@ -81,7 +82,7 @@ class StormBot:
         self.media: OrderedDict[int, bytearray] = OrderedDict()
         self.replies = HybridCache(64 * MIB)
         self.histories: OrderedDict[int, list[dict[str, object]]] = OrderedDict()
-        self.handled = self.refused = self.histories_dropped = self.histories_overflown = 0
+        self.handled = self.refused = self.histories_dropped = 0
         self._register()
 
     async def run(self) -> dict[str, object]:
@@ -184,10 +185,8 @@ class StormBot:
             "reserved_bytes": reservations.reserved_bytes,
             "trims": statistics.trims,
             "collections": statistics.collections,
-            "releasers": {
-                name: {"asked": one.asked, "estimated_mib": one.estimated_bytes / MIB, "actual_mib": one.actual_bytes / MIB}
-                for name, one in statistics.releasers.items()
-            },
+            "estimated_bytes": sum(one.estimated_bytes for one in statistics.releasers.values()),
+            "actual_bytes": sum(one.actual_bytes for one in statistics.releasers.values()),
         }
 
 
@@ -198,6 +197,7 @@ def chunk_of(n_bytes: int) -> bytes:
 
 async def main() -> None:
     """Carry out the storm that the command line tells."""
+    logging.getLogger("tecnobot_core").addHandler(logging.NullHandler())  # it tells of every level, as it should
     print(json.dumps(await StormBot(Storm(**json.loads(sys.argv[1]))).run()))
 
 

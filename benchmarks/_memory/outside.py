@@ -29,6 +29,7 @@ class Outcome:
     loaded_mean_bytes: float = 0.0
     longest_gap_s: float = 0.0
     samples: int = 0
+    watched_s: float = 0.0
     said: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -72,6 +73,7 @@ def _watch(running: "subprocess.Popen[str]", kill_above_mib: int | None) -> Outc
         while running.poll() is None and (rss_bytes := _rss_bytes(statm)):
             now = time.perf_counter()
             outcome.samples += 1
+            outcome.watched_s += now - last_at
             outcome.longest_gap_s = max(outcome.longest_gap_s, now - last_at)
             outcome.peak_bytes = max(outcome.peak_bytes, rss_bytes)
             mean.add(rss_bytes, now - last_at)

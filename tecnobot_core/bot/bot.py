@@ -2,16 +2,16 @@
 
 import logging
 import time
-import uuid
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import AsyncExitStack
 from datetime import tzinfo
+from functools import partial
 from types import MappingProxyType
 from typing import Any, Literal
 
 from ..cache import HybridCache
 from ..completion import ChatModel
-from ..connection import ConnectionManager, ShowsTyping
+from ..connection import ConnectionManager
 from ..delivery import (
     AddressBook,
     Conversations,
@@ -21,6 +21,7 @@ from ..delivery import (
     MemoryDelivery,
     Pacer,
     Pacing,
+    Settling,
     TurnPolicy,
 )
 from ..errors import LifecycleError
@@ -36,9 +37,12 @@ from .access_list import AccessList
 from .apologies import Apologies
 from .giving_back import register_parts
 from .handling import Handling
-from .intake import Intake
+from .intake import Intake, away_notice
+from .losses import Losses
 from .opening_hours import OpeningHours
 from .people import People
+from .requests import Requests
+from .signs import Signs
 from .stopping import Stopping
 from .texts import SPANISH, Texts
 from .welcome import Welcome
@@ -62,7 +66,9 @@ class Bot:
     *max_concurrent* chats are answered at once; a message is cancelled after *turn_timeout_s* and answered with
     ``texts.apology``; at the end *drain_s* is given to what was accepted. *policy* says which messages are one turn;
     after an outage a collapsed backlog is answered, or, with *apologises_for_delay*, gets ``texts.late`` instead. What
-    could not be sent for *outgoing_ttl_s* expires (None: never). *pacing* makes the bot write as slowly as a person.
+    could not be sent for *outgoing_ttl_s* expires (None: never). *pacing* makes the bot write as slowly as a person;
+    nothing is sent to a chat before *settle_s* have passed since it last wrote (see Settling). What the bot answers is
+    marked as read, where the link can and *marks_read*. What the link has missed is asked for with ``texts.missed``.
 
     While *store* takes no messages they stay in the transport. After *notice_after_s* each of their chats gets
     ``texts.away`` once, unless that is empty. With *answers_without_store* a message that a keyword flow answers is
@@ -104,6 +110,8 @@ class Bot:
         policy: TurnPolicy | None = None,
         apologises_for_delay: bool = False,
         pacing: Pacing | None = None,
+        settle_s: float = 0.0,
+        marks_read: bool = True,
         outgoing_ttl_s: float | None = 86_400.0,
         notice_after_s: float = 10.0,
         answers_without_store: bool = False,
@@ -122,15 +130,14 @@ class Bot:
         self._flows = flows
         self._memory = memory
         self._cache = cache
-        self._texts = texts
         self._drain_s = drain_s
-        self._wall_clock = wall_clock
         self._people = People(
             conversations, addresses, history_bytes=history_bytes, access_list=AccessList(blacklist, allowlist)
         )
-        self._apologies = Apologies(texts)
-        typing = connection.transport if isinstance(connection.transport, ShowsTyping) else None
         self._tasks = Tasks("bot", on_failure=self.events.task_failed)
+        apologies = Apologies(texts)
+        signs = Signs(connection.transport, self._people, self._tasks, marks_read=marks_read)
+        settling = Settling(settle_s, clock=clock)
         self._stopping = Stopping()
         self._ran = False
         self._pipeline = make_pipeline(
@@ -158,7 +165,7 @@ class Bot:
             clock=clock,
             wall_clock=wall_clock,
         )
-        handling = Handling(self._pipeline, self._people, self._apologies, typing, self.events, memory)
+        handling = Handling(self._pipeline, self._people, apologies, signs, self.events, memory)
         self._delivery = Delivery(
             store or MemoryDelivery(self._people.stored),
             handle=handling.handle,
@@ -171,20 +178,26 @@ class Bot:
             on_doubt=self._people.doubt,
             policy=policy,
             pacer=None if pacing is None else Pacer(pacing),
-            show_typing=None if typing is None else typing.set_typing,
+            settling=settling,
+            show_typing=signs.set_typing,
             max_concurrent=max_concurrent,
             turn_timeout_s=turn_timeout_s,
             outgoing_ttl_s=outgoing_ttl_s,
             wall_clock=wall_clock,
         )
+        self._requests = Requests(self._people, self._delivery, apologies, cache, wall_clock=wall_clock)
+        self._losses = Losses(
+            connection, self._delivery, self._requests.signal, asks=bool(texts.missed), tasks=self._tasks
+        )
         self._intake = Intake(
             connection,
             self._journal,
-            notice=self._notice,
-            answer=self._pipeline.answer_from_flows if answers_without_store else _nothing,
+            notice=partial(away_notice, texts, self._people),
+            answer=self._pipeline.answer_from_flows if answers_without_store else None,
             events=self.events,
             tasks=self._tasks,
             notice_after_s=notice_after_s,
+            settling=settling,
         )
 
     async def run(self) -> None:
@@ -220,6 +233,7 @@ class Bot:
         await self._people.hear(self._people.access_list)
         # Owned before connecting: who may not answer must not take the link from the one that may.
         await open_parts.enter_async_context(self._delivery)
+        open_parts.enter_context(self._losses)
         await open_parts.enter_async_context(self._connection)
         await self._intake.run()
 
@@ -228,21 +242,18 @@ class Bot:
 
         Here and below a phone number may be written in any of its forms.
         """
-        if not text.strip():
-            raise ValueError("text is empty; write what to say")
-        chat = await self._people.canonical(chat)
-        return await self._delivery.post(OutboundMessage(chat=chat, key=key, text=text))
+        return await self._requests.send(chat, text, key=key)
 
     async def hand_off(self, chat: ChatId) -> None:
         """A person answers in this chat now: the bot is silent until ``release``, or for ``owner_silence_s`` above 0.
 
         In its turn, behind what was written before; a flow that waits for an answer ends.
         """
-        await self._signal(chat, "handoff")
+        await self._requests.signal(chat, "handoff")
 
     async def release(self, chat: ChatId) -> None:
         """The person is done: a flow that handed the chat over goes on, and the bot answers again."""
-        await self._signal(chat, "release")
+        await self._requests.signal(chat, "release")
 
     async def claim_due(self) -> float | None:
         """Do now what is due: reminders, questions and handoffs whose time is over; return when the next one is.
@@ -253,16 +264,11 @@ class Bot:
 
     async def delete_chat(self, chat: ChatId) -> int:
         """Forget a person; return how many history rows that were."""
-        chat = await self._people.canonical(chat)
-        self._apologies.forget(chat)
-        deleted = await self._people.delete(chat)
-        if self._cache is not None:
-            await self._cache.erase(chat.reveal())
-        return deleted
+        return await self._requests.delete_chat(chat)
 
     async def export_chat(self, chat: ChatId) -> Mapping[str, object]:
         """Everything that is held about a person, in JSON types."""
-        return await self._people.export(await self._people.canonical(chat))
+        return await self._requests.export_chat(chat)
 
     @property
     def access_list(self) -> AccessList:
@@ -288,20 +294,6 @@ class Bot:
     async def _send(self, message: OutboundMessage) -> None:
         await self._connection.send(await self._people.addressed(message))
 
-    def _notice(self, message: InboundMessage) -> Sequence[OutboundMessage]:
-        if message.from_me or not self._texts.away or not self._people.admits(message.chat):
-            return ()
-        return (OutboundMessage(chat=message.chat, key=f"{message.id}/away", text=self._texts.away),)
-
-    async def _signal(self, chat: ChatId, text: str) -> None:
-        chat = await self._people.canonical(chat)
-        id, now_s = f"{text}/{uuid.uuid4().hex}", self._wall_clock()
-        await self._delivery.accept([InboundMessage(id=id, chat=chat, sent_at=now_s, text=text, kind="signal")])
-
     def _stand_down(self) -> None:
         self._people.clear()
         self.stop()
-
-
-async def _nothing(message: InboundMessage) -> Sequence[OutboundMessage]:
-    return ()

@@ -1,18 +1,19 @@
 """A turn of the conversation, seen from delivery: made, failed, committed."""
 
-from ..connection import ShowsTyping
+from functools import partial
+
 from ..delivery import TurnContext
-from ..delivery.clearance import try_to_show
 from ..events import EventBus, HandoffBegan, HandoffEnded
 from ..memory import MemoryManager
 from ..messages import InboundMessage, Turn
 from .apologies import Apologies
 from .people import People
 from .pipeline import Pipeline
+from .signs import Signs
 
 
 class Handling:
-    """Asks *pipeline*, with the sign of *typing* shown meanwhile, and tells of handoffs once they are committed.
+    """Asks *pipeline*, with *signs* shown meanwhile, and tells of handoffs once they are committed.
 
     Committed messages are counted in *memory*, which tells by them whether each leaves something behind.
     """
@@ -22,30 +23,35 @@ class Handling:
         pipeline: Pipeline,
         people: People,
         apologies: Apologies,
-        typing: ShowsTyping | None,
+        signs: Signs,
         events: EventBus,
         memory: MemoryManager | None = None,
     ) -> None:
         self._pipeline = pipeline
         self._people = people
         self._apologies = apologies
-        self._typing = typing
+        self._signs = signs
         self._events = events
         self._memory = memory
 
     async def handle(self, context: TurnContext) -> Turn:
         """The Turn of a message."""
         message = context.message
-        if self._typing is None or message.from_me or message.kind == "signal":
+        if message.from_me or message.kind == "signal":
             turn = await self._pipeline.answer(message, context.earlier, context.send_now)
         else:
-            await try_to_show(self._typing.set_typing, message.chat, True)
+            await self._signs.show_typing(message.chat, True)
             try:
-                turn = await self._pipeline.answer(message, context.earlier, context.send_now)
+                turn = await self._answer(context)
             finally:
-                await try_to_show(self._typing.set_typing, message.chat, False)
+                await self._signs.show_typing(message.chat, False)
         self._apologies.forget(message.chat)
         return turn
+
+    async def _answer(self, context: TurnContext) -> Turn:
+        written = [message for message in context.arrived if not message.from_me]
+        begun = partial(self._signs.mark_read, written)
+        return await self._pipeline.answer(context.message, context.earlier, context.send_now, begun)
 
     def fail(self, message: InboundMessage, error: Exception) -> Turn:
         """The Turn of a message whose handling raised *error*."""

@@ -8,10 +8,13 @@ from itertools import islice
 from typing import Any
 
 from ..connection import ConnectionManager
+from ..delivery import Settling
 from ..errors import StoreError, TransportError
 from ..events import DuplicateIgnored, EventBus, IntakeHeld, IntakeResumed
 from ..messages import ChatId, InboundMessage, OutboundMessage
 from ..tasks import Tasks, wait_or_sleep
+from .people import People
+from .texts import Texts
 
 logger = logging.getLogger(__name__)
 
@@ -23,7 +26,8 @@ class Intake:
 
     The transport keeps what is not acknowledged and bounds it. When nothing could be journaled for *notice_after_s*,
     each chat that waits or writes is told *notice* once. *answer* may then answer a message at once: what it returns is
-    sent, and the message is acknowledged without being journaled, so it is answered at most once.
+    sent, and the message is acknowledged without being journaled, so it is answered at most once. *settling* hears of
+    all that comes, and says when something may be sent.
     """
 
     def __init__(
@@ -32,10 +36,11 @@ class Intake:
         journal: Callable[[Sequence[InboundMessage]], Awaitable[object]],
         *,
         notice: Callable[[InboundMessage], Sequence[OutboundMessage]],
-        answer: Callable[[InboundMessage], Awaitable[Sequence[OutboundMessage]]],
+        answer: Callable[[InboundMessage], Awaitable[Sequence[OutboundMessage]]] | None,
         events: EventBus,
         tasks: Tasks,
         notice_after_s: float,
+        settling: Settling | None = None,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Coroutine[Any, Any, object]] = asyncio.sleep,
     ) -> None:
@@ -46,6 +51,7 @@ class Intake:
         self._events = events
         self._tasks = tasks
         self._notice_after_s = notice_after_s
+        self._settling = settling or Settling()
         self._clock = clock
         self._sleep = sleep
         self._held: dict[str, InboundMessage] = {}
@@ -75,6 +81,7 @@ class Intake:
     async def _receive_all(self) -> None:
         while batch := await self._connection.receive():
             for message in batch:
+                self._settling.note_inbound(message.chat)
                 if message.id in self._held:
                     self._events.publish(DuplicateIgnored(message.chat, message.id))
                 else:
@@ -138,7 +145,7 @@ class Intake:
         for message in messages:
             if told is not self._told:
                 return  # the outage is over
-            if self._may_be_answered(message) and (answers := await self._answer(message)):
+            if self._may_be_answered(message) and (answers := await self._try_to_answer(message)):
                 # Before it is sent: what is answered here is answered at most once.
                 del self._held[message.id]
                 await self._connection.acknowledge([message.id])
@@ -152,9 +159,20 @@ class Intake:
         first = next((held for held in self._held.values() if held.chat == message.chat), None)
         return first is not None and first.id == message.id and message.id not in self._being_journaled
 
+    async def _try_to_answer(self, message: InboundMessage) -> Sequence[OutboundMessage]:
+        return () if self._answer is None else await self._answer(message)
+
     async def _send(self, messages: Sequence[OutboundMessage]) -> None:
         for message in messages:
+            await self._settling.wait(message.chat)
             try:
                 await self._connection.send(message)
             except TransportError as error:
                 logger.warning("%s could not be told that it has to wait: %s", message.chat, error)
+
+
+def away_notice(texts: Texts, people: People, message: InboundMessage) -> Sequence[OutboundMessage]:
+    """What the writer of *message* is told while it cannot be journaled."""
+    if message.from_me or not texts.away or not people.admits(message.chat):
+        return ()
+    return (OutboundMessage(chat=message.chat, key=f"{message.id}/away", text=texts.away),)

@@ -72,6 +72,11 @@ class People:
             raise TransportError(f"it is not known where {message.chat} can be reached: {error}") from error
         return message if address == message.chat else replace(message, chat=address)
 
+    async def as_written(self, messages: Sequence[InboundMessage]) -> Sequence[InboundMessage]:
+        """*messages*, all of one chat, under the address that the person last wrote from. Raises StoreError."""
+        address = await self._addresses.dial(messages[0].chat)
+        return [replace(message, chat=address) for message in messages]
+
     async def delete(self, chat: ChatId) -> int:
         """Forget the person with the canonical address *chat*; return how many rows of history that were."""
         deleted = await self.conversations.delete(chat)

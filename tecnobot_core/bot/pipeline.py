@@ -14,6 +14,7 @@ from .admission import Admission
 from .answering import Answering
 from .conversing import Conversing
 from .handoffs import change_of, is_silent, taken_over
+from .losses import MISSED
 from .texts import Texts
 from .turns import Asked, Reply, Trace, build_turn
 from .understanding import Understanding
@@ -56,9 +57,16 @@ class Pipeline:
         self._wall_clock = wall_clock
 
     async def answer(
-        self, message: InboundMessage, earlier: Sequence[InboundMessage] = (), send_now: SendNow | None = None
+        self,
+        message: InboundMessage,
+        earlier: Sequence[InboundMessage] = (),
+        send_now: SendNow | None = None,
+        begun: Callable[[], object] = bool,
     ) -> Turn:
-        """Admit, understand, answer; *earlier* ones, which nobody answered, count as said before."""
+        """Admit, understand, answer; *earlier* ones, which nobody answered, count as said before.
+
+        *begun* is called when it is the bot that answers, before it thinks.
+        """
         before = self._understanding.rows(earlier)
         trace = Trace(self._clock)
         question: str | None = None
@@ -75,11 +83,10 @@ class Pipeline:
                 before, reply = (*before, *self._understanding.rows([message])), self._heed_owner(conversation)
             elif is_silent(conversation.position, self._wall_clock()):
                 question, reply = self._keep_silent(message, conversation, reply)
-            elif reply is None and earlier and self._apologises_for_delay:
-                question = self._understanding.words(message)
-                reply = replace(Reply.text("late", self._texts.late), position=conversation.position)
-            elif reply is None:
-                question, reply = await self._hear(message, conversation, before, send_now, trace)
+            else:
+                begun()
+                if reply is None:
+                    question, reply = await self._hear(message, earlier, conversation, before, send_now, trace)
             if reply.outcome == "answered" and (change := change_of(conversation.position, reply.position)):
                 trace.note("handoff", change)
         return build_turn(message, question, reply, tuple(trace.steps), before=before)
@@ -87,11 +94,15 @@ class Pipeline:
     async def _hear(
         self,
         message: InboundMessage,
+        earlier: Sequence[InboundMessage],
         conversation: Conversation,
         before: tuple[ChatMessage, ...],
         send_now: SendNow | None,
         trace: Trace,
     ) -> tuple[str, Reply]:
+        if earlier and self._apologises_for_delay:
+            late = replace(Reply.text("late", self._texts.late), position=conversation.position)
+            return self._understanding.words(message), late
         question, reply = await self._understanding.question(message, trace)
         if reply is None:
             reply = await self._answering.answer(Asked(message, question, send_now), conversation, before, trace)
@@ -121,7 +132,10 @@ class Pipeline:
         now_s = max(self._wall_clock(), signal.sent_at)
         if signal.text == "handoff":
             return self._make_way(conversation)
-        if position is not None and self._conversing is not None:
+        if signal.text == MISSED:
+            silent = is_silent(position, now_s) or not self._texts.missed
+            reply = Reply.silence(MISSED) if silent else Reply.refusal(MISSED, self._texts.missed)
+        elif position is not None and self._conversing is not None:
             if signal.text == "due":
                 reply = await self._conversing.remind_or_time_out(position, now_s, signal.id)
             elif signal.text == "release" and position.kind == "handoff":

@@ -13,9 +13,9 @@ class Texts:
     """The bot's own sentences, in one language.
 
     ``wait`` holds a place ``{time}``, ``shorten`` ``{limit}``, ``cannot_open`` ``{kind}`` and ``meant`` ``{keyword}``,
-    which ``yes`` and ``no`` answer. ``second`` and
-    ``seconds`` are what is put for ``{time}``, with a place ``{count}``. ``kinds`` names the kinds of messages as
-    ``cannot_open`` needs them; a kind without a name takes that of "unknown".
+    which ``yes`` and ``no`` answer. ``second`` and ``seconds`` are what is put for ``{time}``, with a place
+    ``{count}``. ``kinds`` names the kinds of messages as ``cannot_open`` needs them; a kind without a name takes that
+    of "unknown". ``missed`` asks to repeat what was lost on its way; empty, nobody is asked.
     """
 
     unknown: str
@@ -33,6 +33,7 @@ class Texts:
     yes: str
     no: str
     kinds: Mapping[MessageKind, str]
+    missed: str = ""
 
     def slow_down(self, wait_s: float) -> str:
         """Asks to wait; whole seconds, rounded up, at least one."""
@@ -58,6 +59,7 @@ SPANISH = Texts(
     empty="Tu mensaje me llegó sin texto. ¿Me lo escribes otra vez?",
     busy="Ahora mismo no puedo abrir archivos. ¿Me lo escribes con palabras, por favor?",
     away="Me llegó tu mensaje y ahora mismo no puedo atenderlo. En cuanto pueda te respondo por aquí.",
+    missed="Un mensaje tuyo se perdió en el camino y no pude leerlo. ¿Me lo repites?",
     late="Perdón por la demora, estuve fuera de servicio. ¿Sigues necesitando algo? Escríbeme y lo vemos.",
     wait="Vas más rápido que yo 😅 Espera {time} y seguimos.",
     second="1 segundo",
@@ -87,6 +89,7 @@ ENGLISH = Texts(
     empty="Your message came without any text. Could you write it again?",
     busy="I can't open files right now. Could you put it in words, please?",
     away="I got your message and can't take care of it right now. I will answer you here as soon as I can.",
+    missed="A message of yours got lost on its way and I could not read it. Could you send it again?",
     late="Sorry for the wait, I was out of service. Do you still need something? Write to me and we will see to it.",
     wait="You are faster than I am 😅 Give me {time} and we go on.",
     second="1 second",
@@ -116,6 +119,7 @@ PORTUGUESE = Texts(
     empty="Sua mensagem chegou sem texto. Pode escrever de novo?",
     busy="Agora não consigo abrir arquivos. Pode me escrever com palavras, por favor?",
     away="Recebi sua mensagem e agora não posso atender. Assim que puder, respondo por aqui.",
+    missed="Uma mensagem sua se perdeu no caminho e não consegui ler. Pode repetir para mim?",
     late="Desculpe a demora, estive fora do ar. Ainda precisa de algo? Escreva e a gente resolve.",
     wait="Você é mais rápido do que eu 😅 Espere {time} e a gente continua.",
     second="1 segundo",

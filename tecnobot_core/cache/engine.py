@@ -15,7 +15,7 @@ from .loading import Loading
 from .marks import KnownMarks
 from .memory import MemoryTier
 from .policies import CachePolicy
-from .ports import Leases, Marks, Tier
+from .ports import EVERYTHING, Leases, Marks, Tier
 from .scopes import KeySpace, scope_prefix, scoped_key
 from .statistics import CacheStatistics, PolicyStatistics
 
@@ -217,6 +217,8 @@ class Engine:
 
     def _heard_marks(self, marks: Mapping[bytes, float]) -> None:
         """Where somebody was erased elsewhere, he leaves this memory too, and not only when there is no room."""
+        if EVERYTHING in marks:
+            self.memory.clear()  # who was erased may be missing
         since, until = self._erased_until, marks.get(self._erasures, float("-inf"))
         if until <= since:
             return

@@ -23,7 +23,7 @@ class Entry:
 
     ``began_at`` is when its loading began, a stamp of KnownMarks. ``fresh_until`` is on the clock of the memory tier;
     so is ``retry_at``, until when nobody tries to load again. ``checked`` is the generation of KnownMarks under which
-    it was last found to count, so that a hit looks at no mark.
+    it was last found to count, and in which it does not end, so that a hit looks at no mark and no time of its own.
     """
 
     __slots__ = ("began_at", "checked", "fresh_until", "retry_at", "tags", "value")

@@ -33,12 +33,17 @@ class MemoryFace(MemoryBackend):
                 place = self._own_prefix + key
             else:
                 place = self._place(key, namespace)
-            value = self._live.get(place, MISSING)
-            clock, touch = self._clock, self._touch  # CPython finds an attribute quicker than a method
-            if value is not MISSING and clock() < self._entries.earliest:
-                touch(place)
-                if not self._holds_more or (value := self._open(place, value)) is not MISSING:
-                    return value
+            try:
+                value = self._live[place]
+                clock, touch = self._clock, self._touch  # CPython finds an attribute quicker than a method
+                if clock() < self._entries.earliest:
+                    touch(place)
+                    if not self._holds_more or (value := self._open(place, value)) is not MISSING:
+                        return value
+            except KeyError:
+                pass
+            found = await self._find(place)
+            return default if found is MISSING else found
         given = _given(
             default=(default, None), loads_fn=(loads_fn, None), namespace=(namespace, None), timeout=(timeout, UNSET)
         )
@@ -135,7 +140,8 @@ class MemoryFace(MemoryBackend):
     async def clear(self, namespace: str | None = None, _conn: Any = None) -> bool:
         """Forget all keys of *namespace*, or everything.
 
-        Looks at every key in memory, as it gives memory back; HybridCache's ``invalidate`` does not.
+        Looks at every key in memory, as it gives memory back; with a store a namespace is gone at once, and its memory
+        is given back in slices afterwards.
         """
         return await self._clear(namespace)
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from .engine import Engine, Rules
 from .envelope import Entry, NotJsonError
+from .erasing import forget_outdated
 from .face import MemoryFace
 from .memory import MISSING
 from .namespaces import MARK
@@ -115,8 +116,22 @@ class EngineFace(MemoryFace):
 
     async def _clear(self, namespace: str | None = None, _conn: Any = None) -> bool:
         prefixes = ("",) if namespace is None else self._prefixes_of(namespace)
-        self._engine.flights.forget_where(lambda key: key.startswith(prefixes))
-        return await super()._clear(namespace)
+        flights = self._engine.flights
+        flights.forget_where(lambda key: key.startswith(prefixes))
+        if not self._has_store or namespace is None or self._key_builder is not None:
+            return await super()._clear(namespace)
+        self._store()
+        try:
+            await self._cleared(namespace)  # nothing of it counts from now on
+        finally:
+            marks = self._engine.marks
+            flights.tasks.start(forget_outdated(self._memory, prefixes, marks), "clear")
+        return True
+
+    async def _raw(self, command: str, *args: Any, **kwargs: Any) -> Any:
+        result = await super()._raw(command, *args, **kwargs)
+        self._engine.marks.renew()  # it may have been "expire", so what was found to count may end earlier
+        return result
 
     def _store(self) -> "StoredEntries":
         self._engine.check_usable()

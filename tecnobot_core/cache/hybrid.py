@@ -111,9 +111,9 @@ class HybridCache(EngineFace):
             rules = self._rules[policy]
             full_key = rules.prefixes[scope] + key
             entry = self._live[full_key]
-            if entry.checked is self._marks.generation:  # so it is an Entry
+            if (checked := entry.checked) is self._marks.generation:  # so it is an Entry
                 clock, touch = self._clock, self._touch  # CPython finds an attribute quicker than a method
-                if (now := clock()) < entry.fresh_until and now < self._entries.earliest:
+                if clock() < checked.until:
                     touch(full_key)
                     rules.counts.memory_hits += 1
                     return entry.value  # type: ignore[no-any-return]
@@ -221,15 +221,23 @@ class HybridCache(EngineFace):
         if type(entry) is not Entry:
             rules.counts.memory_hits += entry is not MISSING
             return entry
-        if entry.fresh_until <= self._clock():
+        now = self._clock()
+        if entry.fresh_until <= now:
             return MISSING
         if not self._marks.counts(entry.began_at, entry.tags):
             self._memory.delete(full_key)
             rules.counts.invalidated += 1
             return MISSING
-        entry.checked = self._marks.generation
+        self._note_checked(full_key, entry, now)
         rules.counts.memory_hits += 1
         return entry.value
+
+    def _note_checked(self, full_key: str, entry: Entry, now: float) -> None:
+        """What stays as it is in this generation need not be looked at again before the next."""
+        generation = self._marks.generation_at(now)
+        found = self._entries.locate(full_key)
+        is_lasting = found is not None and generation.until <= min(entry.fresh_until, found[0].deadlines[found[1]])
+        entry.checked = generation if is_lasting else None
 
     async def _load(
         self, full_key: str, key: str, loader: Callable[[], Awaitable[Any]], rules: Rules, scope: str | None,

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from ..errors import StoreError
 from .marks import KnownMarks
-from .ports import Marks
+from .ports import EVERYTHING, Marks
 
 logger = logging.getLogger(__package__)
 
@@ -95,6 +95,7 @@ class Invalidations:
         self.heard_once.set()
 
     def _apply(self, marks: Mapping[bytes, float]) -> None:
-        if (at := marks.get(self._everything)) is not None:
-            self._known.add_for_all(at)
+        for everything in (self._everything, EVERYTHING):
+            if (at := marks.get(everything)) is not None:
+                self._known.add_for_all(at)
         self._known.add(marks)

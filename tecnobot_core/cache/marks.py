@@ -3,7 +3,17 @@
 from collections.abc import Callable, Collection, Mapping
 
 MAX_MARKS = 20_000
+CHECKED_S = 5.0
 _TICK_S = 1e-6  # a store keeps microseconds, and two stamps must stay apart in it
+
+
+class Generation:
+    """The time between two marks, until ``until`` at the latest, on whatever clock the reader has."""
+
+    __slots__ = ("until",)
+
+    def __init__(self, until: float = float("-inf")) -> None:
+        self.until = until
 
 
 class KnownMarks:
@@ -13,12 +23,12 @@ class KnownMarks:
     later than all stamps and all marks before it, whatever the clock does (a hybrid logical clock): what begins after a
     mark counts, within one tick of the clock and after it was set back.
 
-    ``generation`` is another object after every mark: what was found to count under the present one still does.
+    ``generation`` is another one after every mark: what was found to count under the present one still does.
     """
 
     def __init__(self, now: Callable[[], float], *, max_marks: int = MAX_MARKS) -> None:
         self.newest = float("-inf")
-        self.generation = object()
+        self.generation = Generation()
         self._now = now
         self._max_marks = max_marks
         self._floor = float("-inf")
@@ -33,6 +43,16 @@ class KnownMarks:
         self._last = max(round(self._now(), 6), round(self._last + _TICK_S, 6))
         return self._last
 
+    def renew(self) -> None:
+        """Begin another generation: something else than a mark may end what was found to count."""
+        self.generation = Generation()
+
+    def generation_at(self, now: float) -> Generation:
+        """The present generation, or a new one of ``CHECKED_S`` where that has ended at *now*."""
+        if now >= self.generation.until:
+            self.generation = Generation(now + CHECKED_S)
+        return self.generation
+
     def add(self, marks: Mapping[bytes, float]) -> None:
         """Know *marks*; of one tag the latest stays."""
         for tag, at in marks.items():
@@ -40,7 +60,7 @@ class KnownMarks:
                 self._marks[tag] = at
                 self.newest = max(self.newest, at)
         self._last = max(self._last, self.newest)
-        self.generation = object()
+        self.renew()
         if len(self._marks) > self._max_marks:
             self._forget_older_half()
 
@@ -49,7 +69,7 @@ class KnownMarks:
         self._floor = max(self._floor, at)
         self.newest = max(self.newest, at)
         self._last = max(self._last, at)
-        self.generation = object()
+        self.renew()
         self._marks = {tag: time for tag, time in self._marks.items() if time > self._floor}
 
     def counts(self, began_at: float, tags: Collection[bytes]) -> bool:

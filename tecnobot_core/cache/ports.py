@@ -2,7 +2,10 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol, runtime_checkable
+from typing import Final, Protocol, runtime_checkable
+
+EVERYTHING: Final = b""
+"""A tag in what a follower of marks is told: all records have it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +61,8 @@ class Marks(Protocol):
     async def follow(self, heard: Callable[[Mapping[bytes, float]], None]) -> None:
         """Give *heard* all marks at once, then each new one as it comes, until cancelled.
 
-        After trouble all of them again: none is missed, some may come twice.
+        After trouble all of them again: none is missed, some may come twice. Where some may be gone by then, *heard* is
+        also given ``EVERYTHING``, with the time until which nothing can be known.
         """
         ...
 

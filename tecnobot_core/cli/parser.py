@@ -18,6 +18,8 @@ def make_parser() -> argparse.ArgumentParser:
     _add_flows(flows.add_subparsers(required=True, metavar="COMMAND"))
     forms = commands.add_parser("forms", help="what people entered into forms: list, export, delete")
     _add_forms(forms.add_subparsers(required=True, metavar="COMMAND"))
+    whatsapp = commands.add_parser("whatsapp", help="join a WhatsApp account, look after its session, leave it")
+    _add_whatsapp(whatsapp.add_subparsers(required=True, metavar="COMMAND"))
     return parser
 
 
@@ -75,6 +77,47 @@ def _add_forms(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     deleting.set_defaults(run="forms:delete")
 
 
+def _add_whatsapp(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    pairing = _command(
+        commands, "pair", "join an account, by a QR code or a code for a number", "it is joined", "it was already"
+    )
+    _add_copies(pairing)
+    pairing.add_argument("--code", metavar="NUMBER", help="show a code to enter on the phone of this number instead")
+    pairing.set_defaults(run="whatsapp:pair")
+
+    status = _command(commands, "status", "what there is of a session, without connecting", "all is well", "it is not")
+    _add_copies(status)
+    status.add_argument("--json", action="store_true", help="print it as JSON, for programs")
+    status.set_defaults(run="whatsapp_session:status")
+
+    logout = _command(commands, "logout", "leave the account for good", "it is left", "there was none to leave")
+    _add_copies(logout)
+    logout.add_argument("--yes", action="store_true", help="do not ask")
+    logout.set_defaults(run="whatsapp:log_out")
+
+    backup = _command(
+        commands,
+        "backup",
+        "write a verified copy of the session, also while the bot runs",
+        "it is written",
+        "there is none",
+    )
+    backup.add_argument("--force", action="store_true", help="replace the file if there is one")
+    backup.add_argument("file", metavar="FILE", help="holds the keys of the account: keep it as such")
+    backup.set_defaults(run="whatsapp_session:backup")
+
+    restore = _command(
+        commands,
+        "restore",
+        "put a copy in the place of the session",
+        "it is in place",
+        "there is no copy that is whole",
+    )
+    _add_copies(restore)
+    restore.add_argument("file", metavar="FILE", help="a file of backup, or latest: the newest of the bot's own copies")
+    restore.set_defaults(run="whatsapp_session:restore")
+
+
 def _command(
     commands: "argparse._SubParsersAction[argparse.ArgumentParser]", name: str, help: str, good: str, bad: str
 ) -> argparse.ArgumentParser:
@@ -87,3 +130,9 @@ def _add_files(parser: argparse.ArgumentParser) -> None:
 
 def _add_chatbot(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--chatbot", required=True, metavar="ID", help="the chatbot that they belong to")
+
+
+def _add_copies(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--chatbot", metavar="ID", help="whose copies in the database of DATABASE_URL; needed where there are several"
+    )

@@ -157,7 +157,9 @@ class Settings:
     transcription_model: str = setting("TRANSCRIPTION_MODEL", LINE, "", "Model that hears voice notes")
 
     secret_key: Secret = secret(
-        "SECRET_KEY", KEY, "For keyed hashes and encryption; unset: made once and kept in `DATA_DIR`"
+        "SECRET_KEY",
+        KEY,
+        "For keyed hashes and encryption; unset: made once, kept in `DATA_DIR`. WhatsApp with `DATABASE_URL` needs it",
     )
     web_token: Secret = secret("WEB_TOKEN", TOKEN, "Opens the web pages and the API")
     metrics_token: Secret = secret("METRICS_TOKEN", TOKEN, "Opens the metrics and nothing else")

@@ -18,5 +18,6 @@ from .ports import Group as Group
 from .ports import OutboxEntry as OutboxEntry
 from .ports import Pending as Pending
 from .ports import SendState as SendState
+from .settling import Settling as Settling
 from .statistics import DeliveryStatistics as DeliveryStatistics
 from .tail import HistoryTail as HistoryTail

@@ -1,4 +1,4 @@
-"""When an outgoing message may go: after its delay and backoff, not during a halt, and not faster than the pace."""
+"""When an outgoing message may go: after its delay and backoff, not during a halt, at its pace, in a settled chat."""
 
 import asyncio
 import logging
@@ -10,6 +10,7 @@ from ..messages import ChatId
 from ..tasks import Tasks
 from .outgoing import Queued
 from .pacing import Pacer
+from .settling import Settling
 
 logger = logging.getLogger(__name__)
 
@@ -31,6 +32,7 @@ class Clearance:
         self,
         wait_ready: Callable[[], Awaitable[object]],
         *,
+        settling: Settling,
         pacer: Pacer | None,
         show_typing: ShowTyping | None,
         events: EventBus,
@@ -40,6 +42,7 @@ class Clearance:
         random: Callable[[], float] = random.random,
     ) -> None:
         self._wait_ready = wait_ready
+        self._settling = settling
         self._pacer = pacer
         self._show_typing = show_typing
         self._events = events
@@ -61,10 +64,14 @@ class Clearance:
 
     def may_go(self, queued: Queued) -> bool:
         """Whether nothing holds *queued* back."""
-        if self.is_halted:
+        if self.is_halted or not self.is_settled(queued.entry.message.chat):
             return False
         is_free = self._pacer is None and not queued.backoff_s and queued.ready_at <= self._clock()
         return queued.cleared or is_free
+
+    def is_settled(self, chat: ChatId) -> bool:
+        """Whether nothing has come from *chat* a moment ago."""
+        return self._settling.is_settled(chat)
 
     def halt(self, pause_s: float) -> None:
         """Hold everything back for *pause_s*; announced once until it is over."""
@@ -84,7 +91,15 @@ class Clearance:
     async def wait(self, queued: Queued) -> None:
         """Return when nothing holds *queued* back, unless a halt begins meanwhile. Raises what *wait_ready* does."""
         while self.is_halted:
+            queued.cleared = False  # by then others wait for their pace as well
             await self._sleep_until(self._halted_until)
+        if not queued.cleared:
+            await self._clear(queued)
+        # Last: the person may write while an answer is being typed.
+        await self._settling.wait(queued.entry.message.chat)
+        queued.cleared = True
+
+    async def _clear(self, queued: Queued) -> None:
         if queued.backoff_s:
             await self._sleep(queued.backoff_s / 2 * (1 + self._random()))
             await self._wait_ready()
@@ -92,7 +107,6 @@ class Clearance:
             await self._sleep_until(queued.ready_at)
         else:
             await self._pace(self._pacer, queued)
-        queued.cleared = True
 
     async def _pace(self, pacer: Pacer, queued: Queued) -> None:
         message = queued.entry.message

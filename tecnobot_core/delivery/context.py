@@ -11,11 +11,13 @@ class TurnContext:
     """One turn: *message* is to be answered; *earlier* are older ones of its chat that nobody answered.
 
     Fragments that were typed together are one *message*, with their texts as lines. ``message.id`` is the turn's id.
+    *arrived* are all of them as they came.
     """
 
     message: InboundMessage
     earlier: tuple[InboundMessage, ...]
     _post: Callable[[OutboundMessage], Awaitable[bool]]
+    arrived: tuple[InboundMessage, ...] = ()
 
     @property
     def idempotency_key(self) -> str:

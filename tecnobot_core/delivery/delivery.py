@@ -14,6 +14,7 @@ from ..messages import ChatId, InboundMessage, OutboundMessage, Turn
 from ..tasks import Tasks
 from .backlog import Backlog
 from .context import TurnContext
+from .doubts import Doubts
 from .due import DueTurns
 from .grouping import Arrived, Grouping, TurnPolicy
 from .lanes import Lanes
@@ -22,6 +23,7 @@ from .pacing import Pacer
 from .patience import Patience
 from .ports import DeliveryStore, OutboxEntry, Pending, SendState
 from .sending import Sender
+from .settling import Settling
 from .statistics import DeliveryStatistics
 from .upkeep import Upkeep
 
@@ -42,7 +44,7 @@ class Delivery:
     another process has accepted; every hour it forgets the ids of what ended more than *remember_s* ago.
 
     What could not be sent within *outgoing_ttl_s* of its turn expires (None: never); one send is given up, and its
-    outcome uncertain, after *send_timeout_s*.
+    outcome uncertain, after *send_timeout_s*. Nothing is sent to a chat before *settling* says so (None: at once).
     """
 
     def __init__(
@@ -59,6 +61,7 @@ class Delivery:
         on_doubt: Callable[[ChatId], object] = bool,
         policy: TurnPolicy | None = None,
         pacer: Pacer | None = None,
+        settling: Settling | None = None,
         show_typing: Callable[[ChatId, bool], Awaitable[object]] | None = None,
         max_concurrent: int = 64,
         max_loaded: int = 1000,
@@ -86,6 +89,8 @@ class Delivery:
         self._maker = TurnMaker(
             handle, fail, patience=self._patience, events=events, counts=self._statistics, timeout_s=turn_timeout_s
         )
+        self._settling = settling or Settling()
+        self._doubts = Doubts()
         self._closed = False
         self._tasks = Tasks("delivery", on_failure=events.task_failed)
         self._inbound = Lanes[ChatId, Arrived](
@@ -123,6 +128,8 @@ class Delivery:
             ttl_s=outgoing_ttl_s,
             send_timeout_s=send_timeout_s,
             pacer=pacer,
+            settling=self._settling,
+            doubts=self._doubts,
             show_typing=show_typing,
             tasks=self._tasks,
             clock=clock,
@@ -132,6 +139,9 @@ class Delivery:
     async def accept(self, messages: Sequence[InboundMessage]) -> None:
         """Journal *messages* and queue the new ones; when this returns they may be acknowledged."""
         self._check_open()
+        for message in messages:
+            if message.kind != "signal":
+                self._settling.note_inbound(message.chat)
         seqs = await self._patience.run(lambda: self._store.accept(messages))
         for message, seq in zip(messages, seqs, strict=True):
             if seq is None:
@@ -139,6 +149,8 @@ class Delivery:
                 self._events.publish(DuplicateIgnored(message.chat, message.id))
                 continue
             self._statistics.accepted += 1
+            if message.kind != "signal" and not message.from_me:
+                self._doubts.note_inbound(message.chat)
             self._events.publish(MessageAccepted(message.chat, message.id))
             self._backlog.add(Pending(seq, message))
 
@@ -148,6 +160,10 @@ class Delivery:
         entries = await self._patience.run(lambda: self._store.post([message]))
         self._sender.put(entries)
         return bool(entries)
+
+    def doubt_sends(self) -> None:
+        """From now on, what is sent to a chat before the person writes is uncertain: the session was set back."""
+        self._doubts.begin()
 
     async def claim_due(self) -> float | None:
         """Take conversations whose time has come into their lanes; return when the next one is due, None for never.
@@ -231,12 +247,15 @@ class Delivery:
             return
         message, earlier = self._grouping.split(taken)
         inbound = tuple(arrived.message.id for arrived in taken)
-        context = TurnContext(message, earlier, self.post)
+        context = TurnContext(message, earlier, self.post, tuple(arrived.message for arrived in taken))
         started = self._clock()
         try:
             if self._grouping.must_be_recorded(taken):
                 await self._patience.run(lambda: self._store.record_groups({message.id: inbound}), patient=True)
-            turn, entries = await self._commit(message, await self._make(context, inbound))
+            turn = await self._make(context, inbound)
+            turn, entries = await self._maker.commit(
+                message, turn, lambda turn: self._store_turn(message, turn), self._on_doubt
+            )
             self._sender.put(entries)
         except LeaseLostError:
             self._stand_down()
@@ -259,25 +278,6 @@ class Delivery:
             return Turn(chat=context.message.chat, inbound=inbound, outcome="expired", answered_by="age")
         turn = await self._maker.make(context)
         return turn if turn.inbound == inbound else replace(turn, inbound=inbound)
-
-    async def _commit(self, message: InboundMessage, turn: Turn) -> tuple[Turn, Sequence[OutboxEntry]]:
-        """Store *turn*; or the apology, which holds less; or at least that it is done: the chat must go on."""
-        inbound = turn.inbound
-        try:
-            return turn, await self._store_turn(message, turn)
-        except LeaseLostError:
-            raise
-        except Exception as error:
-            self._on_doubt(turn.chat)
-            turn = replace(self._maker.failed(message, error), inbound=inbound)
-        try:
-            return turn, await self._store_turn(message, turn)
-        except LeaseLostError:
-            raise
-        except Exception:
-            logger.exception("not even the apology to %s can be stored", message.chat)
-            turn = Turn(chat=message.chat, inbound=inbound, outcome="failed", answered_by="error")
-            return turn, await self._store_turn(message, turn)
 
     async def _store_turn(self, message: InboundMessage, turn: Turn) -> Sequence[OutboxEntry]:
         # Marked in the same transaction where it is sent next anyway: one commit less.

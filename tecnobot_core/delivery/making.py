@@ -2,14 +2,17 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from typing import Protocol
 
+from ..errors import LeaseLostError
 from ..events import EventBus, TurnFailed
-from ..messages import InboundMessage, Turn
+from ..messages import ChatId, InboundMessage, Turn
 from ..tasks import TimeLimit, is_being_cancelled
 from .context import TurnContext
 from .patience import Patience
+from .ports import OutboxEntry
 
 logger = logging.getLogger(__name__)
 
@@ -60,6 +63,31 @@ class TurnMaker:
         logger.error("handling a message of %s failed", message.chat, exc_info=error)
         self._events.publish(TurnFailed(message.chat, message.id, error))
         return self._fail(message, error)
+
+    async def commit(
+        self,
+        message: InboundMessage,
+        turn: Turn,
+        store: Callable[[Turn], Awaitable[Sequence[OutboxEntry]]],
+        on_doubt: Callable[[ChatId], object],
+    ) -> tuple[Turn, Sequence[OutboxEntry]]:
+        """*store* the Turn; or the apology, which holds less; or at least that it is done: the chat must go on."""
+        inbound = turn.inbound
+        try:
+            return turn, await store(turn)
+        except LeaseLostError:
+            raise
+        except Exception as error:
+            on_doubt(turn.chat)
+            turn = replace(self.failed(message, error), inbound=inbound)
+        try:
+            return turn, await store(turn)
+        except LeaseLostError:
+            raise
+        except Exception:
+            logger.exception("not even the apology to %s can be stored", message.chat)
+            turn = Turn(chat=message.chat, inbound=inbound, outcome="failed", answered_by="error")
+            return turn, await store(turn)
 
     async def _handle_in_time(self, context: TurnContext) -> Turn:
         running = self._limit()

@@ -11,10 +11,12 @@ from ..events import EventBus, MessageSent, SendExpired, SendRejected, SendUncer
 from ..messages import ChatId, OutboundMessage
 from ..tasks import Tasks, TimeLimit, is_being_cancelled
 from .clearance import Clearance, ShowTyping
+from .doubts import Doubts
 from .lanes import Lanes
 from .outgoing import Load, Outgoing, Queued
 from .pacing import Pacer
 from .ports import OutboxEntry, SendState
+from .settling import Settling
 
 logger = logging.getLogger(__name__)
 
@@ -40,8 +42,8 @@ class Sender:
     An entry is marked as taken before it is sent, so that a process that comes after a kill knows which sends may have
     happened. ``TransportError.sent`` decides after a failure: "no" is sent again, "maybe" is announced as uncertain; so
     is a send that has not returned after *send_timeout_s*. "no" with ``retry_after_s`` halts everything for so long;
-    without, it delays its chat alone. What would be sent more than *ttl_s* after it was decided, or its delay was over,
-    expires (None: never).
+    without, it delays its chat alone. What the link took is uncertain, too, while *doubts* has one about its chat.
+    What would be sent more than *ttl_s* after it was decided, or its delay was over, expires (None: never).
 
     At most *max_loaded* entries wait in memory; those behind them are read with *load* (``Outbox.unsent``). When
     *wait_ready* raises TransportError the link has failed for good, and what was not sent stays in the store.
@@ -66,6 +68,8 @@ class Sender:
         clock: Callable[[], float],
         sleep: Callable[[float], Awaitable[object]],
         show_typing: ShowTyping | None = None,
+        settling: Settling | None = None,
+        doubts: Doubts | None = None,
         random: Callable[[], float] = random.random,
     ) -> None:
         self._send = send
@@ -73,6 +77,7 @@ class Sender:
         self._on_lease_lost = on_lease_lost
         self._events = events
         self._counts = counts
+        self._doubts = doubts or Doubts()
         self._ttl_s = ttl_s
         self._limit = TimeLimit(send_timeout_s)
         self._tasks = tasks
@@ -80,6 +85,7 @@ class Sender:
         self._stopped = False
         self._clearance = Clearance(
             wait_ready,
+            settling=settling or Settling(),
             pacer=pacer,
             show_typing=show_typing,
             events=events,
@@ -121,7 +127,7 @@ class Sender:
         """
         if self._stopped or self._clearance.is_paced or self._clearance.is_halted:
             return False
-        return self._outgoing.hold(chat)
+        return self._clearance.is_settled(chat) and self._outgoing.hold(chat)
 
     def release(self, chat: ChatId) -> None:
         """Keep no place for *chat*: its entry was put, or will not come."""
@@ -204,10 +210,13 @@ class Sender:
         if not queued.taken:
             queued.taken = True
             await self._move({queued.entry.id: "taken"}, urgent=True)
-            if self._stopped or self._clearance.is_halted or self._is_expired(queued):
+            if self._stopped or self._is_held(queued) or self._is_expired(queued):
                 return True  # writing may have taken long
+        doubt = self._doubts.about(queued.entry.message.chat)
         try:
             await self._try_to_send(queued.entry.message)
+            if doubt is not None:
+                raise doubt
         except TransportError as error:
             return await self._fail(queued, error)
         self._counts.sent += 1
@@ -261,6 +270,9 @@ class Sender:
         urgent = state != "sent" or not self._lanes.is_last(queued.entry.message.chat)
         await self._move({queued.entry.id: state}, urgent=urgent)
         return False
+
+    def _is_held(self, queued: Queued) -> bool:
+        return self._clearance.is_halted or not self._clearance.is_settled(queued.entry.message.chat)
 
     def _is_expired(self, queued: Queued) -> bool:
         return self._ttl_s is not None and self._clock() - queued.due_at > self._ttl_s

@@ -9,11 +9,12 @@ class DeliveryStatistics:
 
     Every accepted message, and every conversation that was ``due``, is in ``committed`` in the end. Of these,
     ``collapsed`` were answered with a newer one, and ``expired_turns`` came too late to be answered. Every outgoing one
-    is sent, uncertain, rejected or expired.
+    is sent, uncertain, rejected or expired. ``missed`` were lost on their way, and never accepted.
     """
 
     accepted: int = 0
     duplicates: int = 0
+    missed: int = 0
     due: int = 0
     committed: int = 0
     collapsed: int = 0

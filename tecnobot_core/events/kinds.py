@@ -87,7 +87,10 @@ class MessageSent(Event):
 
 @dataclass(frozen=True, slots=True)
 class SendUncertain(Event):
-    """The link broke while a message was being sent; it may or may not have arrived, and is not sent again."""
+    """The link broke while a message was being sent; it may or may not have arrived, and is not sent again.
+
+    Or the session was restored from an older copy, and the person has not written since.
+    """
 
     chat: ChatId
     key: str

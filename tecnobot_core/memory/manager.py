@@ -97,7 +97,7 @@ class MemoryManager(Observable):
             lambda: int(self._limit_bytes * critical) - self._used_bytes(),
             max_bytes=int(self._limit_bytes * LARGEST_SHARE),
             make_room=self._make_room,
-            on_refused=self._tell_refused,
+            on_refused=lambda *told: self.events.publish(MemoryRefused(*told)),
             on_freed=self._heap.note_freed,
             clock=clock,
             sleep=sleep,
@@ -162,20 +162,7 @@ class MemoryManager(Observable):
 
     async def check(self) -> MemoryStatistics:
         """Take one reading and act on it; while open this is repeated every *interval_s*, or sooner."""
-        reading, now = self._read(), self._clock()
-        self._trend.add(now, reading.used_bytes)
-        self._messages.add(reading.rss_bytes)
-        if self._levels.update(reading.used_bytes / self._limit_bytes, now):
-            self._tell_level(reading.used_bytes)
-        used_bytes = reading.used_bytes
-        if goal := self._goal(used_bytes):
-            await self._release(goal)
-            used_bytes = self._used_bytes()
-        if self._ladder.update(self.level, used_bytes / self._limit_bytes, now):
-            logger.error("memory stays near the limit whatever is released; a new process is wanted")
-            self.events.publish(MemoryRecycleWanted(used_bytes, self._limit_bytes))
-        self._budget.serve()
-        return self._statistics(reading)
+        return self._statistics(await self._act())
 
     def statistics(self) -> MemoryStatistics:
         """A reading, without acting on it."""
@@ -221,12 +208,28 @@ class MemoryManager(Observable):
 
     async def _watch(self) -> None:
         while True:
-            await self.check()
+            await self._act()  # not ``check``: telling all costs more than the reading
             await self._sleep(self._next_s())
+
+    async def _act(self) -> Reading:
+        reading, now = self._read(), self._clock()
+        self._trend.add(now, reading.used_bytes)
+        self._messages.add(reading.rss_bytes)
+        if self._levels.update(reading.used_bytes / self._limit_bytes, now):
+            self._tell_level(reading.used_bytes)
+        used_bytes = reading.used_bytes
+        if goal := self._goal(used_bytes):
+            await self._release(goal)
+            used_bytes = self._used_bytes()
+        if self._ladder.update(self.level, used_bytes / self._limit_bytes, now):
+            logger.error("memory stays near the limit whatever is released; a new process is wanted")
+            self.events.publish(MemoryRecycleWanted(used_bytes, self._limit_bytes))
+        self._budget.serve()
+        return reading
 
     def _next_s(self) -> float:
         """Until the next reading: a quarter of the time that is left to "warning"."""
-        if self.level != "normal":
+        if self.level != "normal" or self._interval_s <= MIN_INTERVAL_S:
             return min(MIN_INTERVAL_S, self._interval_s)
         left_s = self._trend.soonest_s(int(self._warning * self._limit_bytes))
         return self._interval_s if left_s is None else min(max(left_s / 4, MIN_INTERVAL_S), self._interval_s)
@@ -249,7 +252,7 @@ class MemoryManager(Observable):
         if self.level == "warning":
             return Goal(self._share(self._warning - HYSTERESIS))
         near_bytes, critical_bytes = self._share(self._warning - NEAR_SHARE), self._share(self._critical)
-        left_s = self._trend.seconds_to(critical_bytes)
+        left_s = None if used_bytes <= near_bytes else self._trend.seconds_to(critical_bytes)
         if left_s is None or left_s >= HORIZON_S:
             return None
         return Goal(max(critical_bytes - int(self._trend.slope_bytes_per_s * HORIZON_S), near_bytes))
@@ -266,9 +269,6 @@ class MemoryManager(Observable):
         severity = logging.INFO if self.level == "normal" else logging.WARNING
         logger.log(severity, "memory is %s: %d of %d MiB", self.level, used_bytes // MIB, self._limit_bytes // MIB)
         self.events.publish(_KINDS[self.level](self.level, used_bytes, self._limit_bytes))
-
-    def _tell_refused(self, n_bytes: int, waited_s: float, reason: str) -> None:
-        self.events.publish(MemoryRefused(n_bytes, waited_s, reason))
 
     def _statistics(self, reading: Reading) -> MemoryStatistics:
         releasers = {releaser.name: releaser.statistics() for releaser in self._releasing.releasers}

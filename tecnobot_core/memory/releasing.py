@@ -15,6 +15,7 @@ logger = logging.getLogger(__name__)
 
 COOL_DOWN_S = 1.0
 URGENT_COOL_DOWN_S = 0.1
+PROMPT_COOL_DOWN_S = 0.02  # urgent, and readings showed the last time at once what it freed: no harm in asking again
 INEFFECTIVE_SHARE = 0.2  # of what a releaser said: less reached the system
 INEFFECTIVE_TIMES = 3
 
@@ -34,6 +35,7 @@ class Releaser:
     ineffective: int = 0  # in a row
     asked_at: float = float("-inf")
     is_exhausted: bool = False  # freed less than it was asked for
+    is_prompt: bool = False  # freed what it was asked for, and most of that left the process at once
     unseen_bytes: int = 0  # freed by its word, and still in the process until the next trim
     _judged: tuple[int, int] = (0, 0)  # estimated and actual, when it was judged last
 
@@ -45,10 +47,17 @@ class Releaser:
     def demoted(self) -> bool:
         return self.ineffective >= INEFFECTIVE_TIMES
 
+    def pause_s(self, *, urgent: bool) -> float:
+        """How long it is left alone after it was asked."""
+        if not urgent:
+            return COOL_DOWN_S
+        return PROMPT_COOL_DOWN_S if self.is_prompt else URGENT_COOL_DOWN_S
+
     def note(self, wanted_bytes: int, freed_bytes: int, seen_bytes: int) -> int:
         """It freed so much by its word, and readings saw so much go; return what they did not see."""
         seen_bytes = min(max(seen_bytes, 0), freed_bytes)  # more is others' merit
         self.is_exhausted = freed_bytes < wanted_bytes
+        self.is_prompt = not self.is_exhausted and seen_bytes * 2 >= freed_bytes
         self.estimated_bytes += freed_bytes
         self.actual_bytes += seen_bytes
         self.unseen_bytes += freed_bytes - seen_bytes
@@ -160,11 +169,10 @@ class Releasing:
 
     def _due(self, goal: Goal) -> Iterator[Releaser]:
         """Who may be asked, in order. Demoted ones come late, but never behind those of last resort."""
-        pause_s = URGENT_COOL_DOWN_S if goal.urgent else COOL_DOWN_S
         for releaser in sorted(self.releasers, key=lambda one: (one.is_last_resort, one.demoted, one.priority)):
             if releaser.is_last_resort and goal.last_resort_bytes is None:
                 return
-            if self._clock() - releaser.asked_at >= pause_s:
+            if self._clock() - releaser.asked_at >= releaser.pause_s(urgent=goal.urgent):
                 yield releaser
             elif not releaser.is_exhausted:  # it has more to give, in a moment: nobody behind it need give anything
                 return
@@ -181,7 +189,7 @@ class Releasing:
     async def _ask(self, releaser: Releaser, wanted_bytes: int) -> None:
         releaser.asked += 1
         releaser.asked_at = self._clock()
-        releaser.is_exhausted = True  # unless it answers
+        releaser.is_exhausted, releaser.is_prompt = True, False  # unless it answers
         before_bytes = self._read()
         try:
             freed_bytes = await self._freed_by(releaser, wanted_bytes)

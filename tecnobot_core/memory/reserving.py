@@ -16,7 +16,7 @@ from .statistics import ReservationStatistics
 
 logger = logging.getLogger(__name__)
 
-LOOK_AGAIN_S = 0.1
+LOOK_AGAIN_S = 0.02  # as soon as a releaser may be asked again: whoever waits first holds up all others
 MIB = 1024 * 1024
 
 

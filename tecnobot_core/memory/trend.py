@@ -13,12 +13,20 @@ class Trend:
     """Readings of the last seconds."""
 
     def __init__(self) -> None:
-        self.slope_bytes_per_s = 0.0
+        self._slope_bytes_per_s: float | None = 0.0  # None until somebody asks
         self._points: deque[tuple[float, int]] = deque()
         self._history: deque[int] = deque(maxlen=KEPT_S)
         self._second = float("-inf")
         self._last: tuple[float, int] | None = None
         self._rate_bytes_per_s = 0.0
+
+    @property
+    def slope_bytes_per_s(self) -> float:
+        """Of the last ten seconds; 0.0 until there is one of them."""
+        if self._slope_bytes_per_s is None:
+            points = self._points
+            self._slope_bytes_per_s = slope(points) if points[-1][0] - points[0][0] >= MIN_SPAN_S else 0.0
+        return self._slope_bytes_per_s
 
     def add(self, now: float, used_bytes: int) -> None:
         """Take a reading, *now* in seconds."""
@@ -31,8 +39,7 @@ class Trend:
         points.append((now, used_bytes))
         while now - points[0][0] > WINDOW_S:
             points.popleft()
-        spans = now - points[0][0] >= MIN_SPAN_S
-        self.slope_bytes_per_s = slope(points) if spans else 0.0
+        self._slope_bytes_per_s = None
         if now - self._second >= 1:
             self._second = now
             self._history.append(used_bytes)

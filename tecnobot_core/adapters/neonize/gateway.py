@@ -26,7 +26,8 @@ class Gateway:
     """One process, for one link. *hear* gets what it says; *lost* is called once, with why, when it ends by itself.
 
     It is asked whether it lives every *watch_s*. One that says nothing for *hang_s* after that is stopped dead, as is
-    one that does not leave within *leave_s* of being asked to; both lose nothing that its spool holds.
+    one that does not leave within *leave_s* of being asked to; both lose nothing that its spool holds. *on_started* is
+    told its process id, as by ``MemoryManager.register_child``.
     """
 
     def __init__(
@@ -37,6 +38,7 @@ class Gateway:
         watch_s: float,
         hang_s: float,
         leave_s: float,
+        on_started: Callable[[int], object] | None = None,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
     ) -> None:
         self._hear = hear
@@ -44,6 +46,7 @@ class Gateway:
         self._watch_s = watch_s
         self._hang_s = hang_s
         self._leave_s = leave_s
+        self._on_started = on_started
         self._sleep = sleep
         self._process: Process | None = None
         self._tasks = Tasks("gateway")
@@ -66,6 +69,8 @@ class Gateway:
         try:
             with theirs:
                 self._process = await self._spawn(theirs.fileno(), spool, arguments, environment)
+            if self._on_started is not None:
+                self._on_started(self._process.pid)
             await self.channel.open(ours)
         except BaseException:
             ours.close()

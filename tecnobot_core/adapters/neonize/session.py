@@ -1,19 +1,19 @@
 """The session's database and its copies. Only other processes open them."""
 
 import asyncio
-import json
+import logging
 import os
-import sys
 import time
-from asyncio.subprocess import DEVNULL, PIPE
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 
-from ...errors import TransportError
+from ...errors import TecnobotError, TransportError
+from .copying import Condition, Copying, CopyingError
+from .elsewhere import Elsewhere, SessionCopies
+from .locking import alone
 
-_COPYING = Path(__file__).with_name("child") / "copying.py"
+logger = logging.getLogger(__name__)
 
 # The library puts "file:" before and "?_foreign_keys=on" behind the name; the last parameter takes the second "?".
 # FULL: a step of the ratchet that is lost with the power would be used twice.
@@ -27,18 +27,27 @@ class Session:
     """The files in *directory*: ``session.db``, ``copies/``, ``quarantine/``. *clock* is in Unix seconds.
 
     Copies are numbered, 0 the newest, and one a day is kept for three days. All hold the account's keys: mode 0600.
+    Each also goes to *copies*, from where it comes back when there is nothing here, or what is here is older.
     """
 
     def __init__(
-        self, directory: Path, *, copy_timeout_s: float = 30.0, clock: Callable[[], float] = time.time
+        self,
+        directory: Path,
+        *,
+        copies: SessionCopies | None = None,
+        copy_timeout_s: float = 30.0,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self.directory = directory
         self.path = directory / "session.db"
         self._copies = directory / "copies"
         self._quarantine = directory / "quarantine"
-        self._copy_timeout_s = copy_timeout_s
+        self._copying = Copying(copy_timeout_s)
         self._clock = clock
+        self._elsewhere = None if copies is None else Elsewhere(copies, self._copies, self._quarantine)
         self._saved_state: object = None
+        self._unsent: Path | None = None
+        self._compared = False
         self._one_at_a_time = asyncio.Lock()
 
     @property
@@ -58,34 +67,112 @@ class Session:
                 raise _unusable(f"{self.path} is gone or empty, but there are copies of it")
             return
         try:
-            await self._process("check", self.path)
+            await self._copying.check(self.path)
         except CopyingError as error:
             raise _unusable(f"{self.path} cannot be read: {error}") from error
 
     async def save(self) -> int | None:
-        """Copy it; the copy's size in bytes, or None when nothing changed since the last, or nobody paired yet."""
+        """Copy it; the copy's size in bytes, or None when nothing changed since the last, or nobody paired yet.
+
+        TransportError also when the copy could not be sent to where others are kept; the next call sends it again.
+        """
         async with self._one_at_a_time:
-            return await self._save()
+            size_bytes = await self._save()
+            if self._unsent is not None and self._elsewhere is not None:
+                await self._elsewhere.put(self._unsent)
+                self._unsent = None
+            return size_bytes
+
+    async def bring_back(self) -> float | None:
+        """Fetch the newest copy from elsewhere where nothing is here, or what is here is older; its age in seconds.
+
+        Once, before it is first opened: after that nobody else has a newer one. TransportError, to be tried again, when
+        nothing is here and it cannot be known whether there is one: pairing anew would lose what it holds.
+        """
+        if self._compared or self._elsewhere is None:
+            return None
+        nothing_here = self._is_empty() and next(self._newest_first(), None) is None
+        try:
+            taken_at = await self._elsewhere.fetch()
+        except TecnobotError as error:
+            if nothing_here:
+                raise TransportError(f"copies of the session cannot be had: {error}", reason="network") from error
+            logger.warning("whether the database has a newer session is not known: %s", error)
+            return None
+        age_s = None
+        if taken_at is not None and (nothing_here or taken_at > self._changed_at()):
+            age_s = await self._restore()
+        self._compared = True
+        return age_s
 
     async def restore(self) -> float | None:
-        """Put the newest copy that is whole in its place; the age of that in seconds, or None when there is none."""
-        for copy in self._newest_first():
+        """Put the newest copy that is whole in its place; the age of that in seconds, or None when there is none.
+
+        TransportError while a process runs with it.
+        """
+        if self._elsewhere is not None:
             try:
-                await self._process("check", copy)
-                age_s = max(0.0, self._clock() - copy.stat().st_mtime)
-                fresh = self._copies / "session.restored"
-                await self._process("copy", copy, fresh)
-            except CopyingError:
-                continue
-            self._put_aside(self._live_files())
-            os.replace(fresh, self.path)
-            self._saved_state = None
-            return age_s
-        return None
+                await self._elsewhere.fetch()
+            except TecnobotError as error:
+                logger.warning("copies in the database cannot be had, those of this machine are used: %s", error)
+        return await self._restore()
+
+    async def replace(self, source: Path) -> Condition:
+        """Put a copy of *source* in its place; TransportError when that is no whole session of an account."""
+        condition = await self.condition(source)
+        if condition.problem or not condition.accounts:
+            raise _unusable(f"{source} is no session to restore: {condition.problem or 'it holds no account'}")
+        with alone(self.directory):
+            await self._put_in_place(source)
+        return condition
+
+    async def export(self, target: Path) -> Condition:
+        """Write a verified copy to *target*, replacing that; TransportError when there is no account to copy."""
+        condition = await self.condition(self.path)
+        if condition.problem or not condition.accounts:
+            raise _unusable(f"{self.path} cannot be copied: {condition.problem or 'it holds no account'}")
+        try:
+            await self._copying.copy(self.path, target)
+        except CopyingError as error:
+            raise _unusable(f"{target} cannot be written: {error}") from error
+        return await self.condition(target)
+
+    async def condition(self, path: Path) -> Condition:
+        """What the file *path* holds, and whether it is whole."""
+        return await self._copying.condition(path, now=self._clock())
+
+    def copies(self) -> Sequence[Path]:
+        """The copies on this machine, newest first; one may be there under two names."""
+        return [*self._newest_first()]
 
     def quarantine(self) -> None:
         """Put everything aside; nothing is deleted."""
         self._put_aside((*self._live_files(), *self._newest_first()))
+        self._saved_state = self._unsent = None
+
+    async def revoke(self) -> None:
+        """Put everything aside, also elsewhere: the account does not take it any more."""
+        self.quarantine()
+        if self._elsewhere is not None:
+            await self._elsewhere.revoke()
+
+    async def _restore(self) -> float | None:
+        with alone(self.directory):
+            for copy in self._newest_first():
+                age_s = max(0.0, self._clock() - copy.stat().st_mtime)
+                try:
+                    await self._copying.check(copy)
+                    await self._put_in_place(copy)
+                except CopyingError:
+                    continue
+                return age_s
+            return None
+
+    async def _put_in_place(self, copy: Path) -> None:
+        fresh = self._copies / "session.restored"
+        await self._copying.copy(copy, fresh)
+        self._put_aside(self._live_files())
+        os.replace(fresh, self.path)
         self._saved_state = None
 
     async def _save(self) -> int | None:
@@ -94,17 +181,19 @@ class Session:
             return None
         fresh = self._copies / "session.fresh"
         try:
-            facts = await self._process("copy", self.path, fresh)
+            facts = await self._copying.copy(self.path, fresh)
         except CopyingError as error:
             raise _unusable(f"the session cannot be saved: {error}") from error
-        if not facts["devices"]:
+        if not facts["accounts"]:
             fresh.unlink()  # it must not push out a copy that is worth something
             return None
         self._rotate(fresh)
-        self._saved_state = state
+        self._saved_state, self._unsent = state, self._numbered(0)
         return int(facts["size_bytes"])
 
     def _rotate(self, fresh: Path) -> None:
+        taken_at = self._clock()
+        os.utime(fresh, (taken_at, taken_at))  # by which a copy that comes back is known
         today = self._copies / time.strftime("day-%Y-%m-%d", time.gmtime(self._clock()))
         if not today.exists():
             os.link(fresh, today)
@@ -122,7 +211,7 @@ class Session:
         copies = [*self._copies.glob("copy-*"), *self._copies.glob("day-*")]
         return iter(sorted(copies, key=lambda path: path.stat().st_mtime, reverse=True))
 
-    def _live_files(self) -> Iterable[Path]:
+    def _live_files(self) -> Sequence[Path]:
         # The log belongs to the file that is replaced: beside another one it would damage that.
         return [self.path.with_name(self.path.name + suffix) for suffix in ("", "-wal", "-shm")]
 
@@ -137,35 +226,12 @@ class Session:
         # Only asked for its size: opening and closing it here could let go of a lock of the library's.
         return not self.path.exists() or self.path.stat().st_size == 0
 
+    def _changed_at(self) -> float:
+        return max((path.stat().st_mtime for path in self._live_files()[:2] if path.exists()), default=0.0)
+
     def _state(self) -> object:
         files = (path for path in self._live_files() if path.exists() and not path.name.endswith("-shm"))
         return [(path.name, (facts := path.stat()).st_mtime_ns, facts.st_size) for path in files]
-
-    async def _process(self, verb: str, *paths: Path) -> dict[str, Any]:
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-I", "-S", str(_COPYING), verb, *map(str, paths)),
-            stdin=DEVNULL,
-            stdout=PIPE,
-            stderr=DEVNULL,
-            env={},
-        )
-        try:
-            async with asyncio.timeout(self._copy_timeout_s):
-                output, _ = await process.communicate()
-        except TimeoutError as error:
-            raise CopyingError(f"no answer within {self._copy_timeout_s:g} s") from error
-        finally:
-            if process.returncode is None:
-                process.kill()
-                await process.wait()
-        facts: dict[str, Any] = json.loads(output or b'{"error": "the process that reads it ended"}')
-        if "error" in facts:
-            raise CopyingError(facts["error"])
-        return facts
-
-
-class CopyingError(Exception):
-    """A database could not be checked or copied."""
 
 
 def _unusable(sentence: str) -> TransportError:

@@ -10,9 +10,11 @@ from urllib.parse import urlsplit
 
 from ...connection.ports import DisconnectReason, Lost, Opened, Recovered, Sink
 from ...errors import TransportError
+from ...events import SessionRestored
 from ...messages import ChatId, InboundMessage, MediaReference, OutboundMessage
 from .child.frames import Frame
 from .classifying import event_of, media_frame
+from .elsewhere import SessionCopies
 from .gateway import Gateway
 from .requirements import require
 from .session import Session
@@ -27,11 +29,13 @@ class WhatsAppTransport:
     """A Transport with all its companions. Every ``open`` starts a process of its own, which ``close`` ends.
 
     *directory* is this account's: session, copies, spool. *session_url* keeps the session in PostgreSQL instead, which
-    then is its own copy. *proxy* is ``http://``, ``https://`` or ``socks5://``. Groups are ignored unless *groups*. A
+    then is its own copy. Every copy goes to *copies* as well, and comes back from there where none is on this machine,
+    or an older one. *proxy* is ``http://``, ``https://`` or ``socks5://``. Groups are ignored unless *groups*. A
     process above *max_rss_bytes* is replaced, as an ordinary reconnect.
 
     *send_timeout_s* is how long the library may wait for the server's word on a send; after that the send is uncertain.
-    *environment* is added to the process's own, which has nothing of the bot's.
+    *environment* is added to the process's own, which has nothing of the bot's. *on_started* is told the id of every
+    process, as by ``MemoryManager.register_child``.
 
     For tests: *before_connecting* is a Python file that the process runs when it has loaded the library; *fake* runs
     one that loads none.
@@ -42,6 +46,7 @@ class WhatsAppTransport:
         directory: Path,
         *,
         session_url: str | None = None,
+        copies: SessionCopies | None = None,
         proxy: str | None = None,
         groups: bool = False,
         device_name: str = "TecnoBot",
@@ -54,6 +59,7 @@ class WhatsAppTransport:
         watch_s: float = 5.0,
         hang_s: float = 15.0,
         leave_s: float = 3.0,
+        on_started: Callable[[int], object] | None = None,
         certificates: Path | None = None,
         environment: Mapping[str, str] | None = None,
         before_connecting: Path | None = None,
@@ -63,7 +69,7 @@ class WhatsAppTransport:
     ) -> None:
         if not fake:
             require()
-        self.session = Session(directory, clock=clock)
+        self.session = Session(directory, copies=copies, clock=clock)
         self._spool = directory / "spool"
         self._session_url = session_url
         self._proxy = proxy
@@ -79,6 +85,7 @@ class WhatsAppTransport:
         self._request_timeout_s = request_timeout_s
         self._fetch_timeout_s = fetch_timeout_s
         self._watching: dict[str, Any] = {"watch_s": watch_s, "hang_s": hang_s, "leave_s": leave_s, "sleep": sleep}
+        self._watching["on_started"] = on_started
         self._arguments = _arguments(fake, before_connecting)
         self._environment = {**_environment(certificates), **(environment or {})}
         self._clock = clock
@@ -95,6 +102,8 @@ class WhatsAppTransport:
         await self.close()
         self.session.prepare()
         if self._session_url is None:
+            if (age_s := await self.session.bring_back()) is not None:
+                sink(SessionRestored(age_s))
             await self.session.check()
         self._sink, self._healing = sink, False
         gateway = self._gateway = Gateway(self._take, self._died, **self._watching)
@@ -191,9 +200,9 @@ class WhatsAppTransport:
         return None if self._session_url is not None else await self.session.restore()
 
     async def quarantine_session(self) -> None:
-        """Put session and copies aside."""
+        """Put session and copies aside, wherever they are."""
         if self._session_url is None:
-            self.session.quarantine()
+            await self.session.revoke()
 
     async def reachable(self) -> bool:
         """Whether the server, or the proxy to it, takes a connection."""

@@ -1,14 +1,15 @@
-"""The web chat page, health and metrics over HTTP. ``WebChat`` alone needs no package of the extra "web"."""
+"""Chat page, pairing page, health and metrics over HTTP. All but ``WebServer`` need no package of the extra "web"."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from .chat import WebChat as WebChat
+    from .pairing import WebPairing as WebPairing
     from .server import WebServer as WebServer
     from .uploads import Uploads as Uploads
 
-_HOME = {"WebChat": "chat", "WebServer": "server", "Uploads": "uploads"}
+_HOME = {"WebChat": "chat", "WebPairing": "pairing", "WebServer": "server", "Uploads": "uploads"}
 
 
 def __getattr__(name: str) -> object:

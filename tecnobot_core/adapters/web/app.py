@@ -1,4 +1,4 @@
-"""The routes: the chat page with its messages and events, metrics, health."""
+"""The routes: the chat page with its messages and events, metrics, health, and others that are given."""
 
 import json
 import logging
@@ -42,6 +42,7 @@ def web_app(
     ready: Callable[[], Sequence[str]],
     send: SendFirst | None = None,
     memory: MemoryHistory | None = None,
+    others: Sequence[Route] = (),
 ) -> Starlette:
     """All routes as an ASGI application, unguarded; without *chat* there is no page, without *send* none to send.
 
@@ -52,6 +53,7 @@ def web_app(
         Route("/healthz", status.health),
         Route("/readyz", status.readiness),
         Route(METRICS_PATH, status.metrics),
+        *others,
     ]
     if send is not None:
         routes.append(Route("/v1/messages", _SendRoute(send).post, methods=["POST"]))

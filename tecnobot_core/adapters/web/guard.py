@@ -16,7 +16,9 @@ except ModuleNotFoundError as error:
 
 METRICS_PATH = "/v1/metrics"
 MEDIA_PATH = "/chat/media"
-_OPEN_PATHS = frozenset({"/", "/healthz", "/readyz"})  # the page holds no data; probes carry no token
+PAIRING_PATH = "/pairing"
+# The pages hold no data; probes carry no token.
+_OPEN_PATHS = frozenset({"/", PAIRING_PATH, "/healthz", "/readyz"})
 _SECURITY_HEADERS = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
@@ -43,7 +45,7 @@ def refuse(status: int, sentence: str, **headers: str) -> Response:
 class Guard:
     """Lets through what is allowed.
 
-    With *token* every path but the page and the probes wants it as a bearer token; metrics are content with
+    With *token* every path but the pages and the probes wants it as a bearer token; metrics are content with
     *metrics_token* too. *hosts* are the names under which the server may be asked, None any: a server on loopback
     answers to no other name, or a web page elsewhere could reach it by a name that resolves to it (DNS rebinding).
     """

@@ -1,6 +1,7 @@
-"""The chat page: one response with its style and script inside, allowed by a nonce."""
+"""The pages: each one response with its style and script inside, allowed by a nonce."""
 
 import secrets
+from collections.abc import Sequence
 from importlib.resources import files
 
 from .uploads import MAX_BYTES
@@ -21,13 +22,9 @@ class ChatPage:
 
     def __init__(self, *, takes_files: bool = False) -> None:
         self._takes_files = takes_files
-        folder = files(__package__)
-        script = "\n".join(folder.joinpath("assets", name).read_text("utf-8") for name in _SCRIPTS)
-        style = folder.joinpath("assets", "chat.css").read_text("utf-8")
-        html = folder.joinpath("assets", "chat.html").read_text("utf-8")
         limits = {f"data-max-{kind}-bytes": MAX_BYTES[kind] for kind in MAX_BYTES} if takes_files else {}
-        html = html.replace("{{limits}}", " ".join(f'{name}="{n_bytes}"' for name, n_bytes in limits.items()))
-        self._html = html.replace("/*style*/", style).replace("/*script*/", script)
+        html = _assembled("chat", _SCRIPTS)
+        self._html = html.replace("{{limits}}", " ".join(f'{name}="{n_bytes}"' for name, n_bytes in limits.items()))
 
     def render(self) -> tuple[str, dict[str, str]]:
         """The page and the headers that say what it may do, with a nonce of their own."""
@@ -37,3 +34,25 @@ class ChatPage:
         if self._takes_files:
             headers["Permissions-Policy"] = "camera=(), geolocation=(), microphone=(self)"
         return self._html.replace(_NONCE, nonce), headers
+
+
+class PairingPage:
+    """The page with the code that the account's phone must scan; empty until its script has asked."""
+
+    def __init__(self) -> None:
+        self._html = _assembled("pairing", ("store.js", "pairing.js"))
+
+    def render(self) -> tuple[str, dict[str, str]]:
+        """As ChatPage's."""
+        nonce = secrets.token_urlsafe(18)
+        return self._html.replace(_NONCE, nonce), {
+            "Content-Security-Policy": _POLICY.format(nonce=nonce, blob="", media="")
+        }
+
+
+def _assembled(name: str, scripts: Sequence[str]) -> str:
+    folder = files(__package__)
+    script = "\n".join(folder.joinpath("assets", script).read_text("utf-8") for script in scripts)
+    style = folder.joinpath("assets", f"{name}.css").read_text("utf-8")
+    html = folder.joinpath("assets", f"{name}.html").read_text("utf-8")
+    return html.replace("/*style*/", style).replace("/*script*/", script)

@@ -13,6 +13,8 @@ from .chat import WebChat
 from .guard import Guard
 from .listener import binding_problems, is_loopback, listen, url_of
 from .memory_history import MemoryHistory
+from .pairing import WebPairing
+from .pairing_route import PairingRoutes
 
 try:
     import uvicorn
@@ -31,9 +33,9 @@ class WebServer:
     also asked for every few seconds, so that the page shows it and how it was lately. *ready* gives the reasons
     why the bot is not ready, none when it is. Port 0 takes any free one; ``url`` tells which. On loopback no token is
     needed and only loopback names are answered; any other *host* needs a *token* of at least 16 characters. A token
-    guards everything but the empty page, ``/healthz`` and ``/readyz``; *metrics_token* opens metrics only. With *send*
-    and a token, ``POST /v1/messages`` lets an application speak first. A host, port or token that cannot be used is a
-    ConfigurationError.
+    guards everything but the empty pages, ``/healthz`` and ``/readyz``; *metrics_token* opens metrics only. With *send*
+    and a token, ``POST /v1/messages`` lets an application speak first. With *pairing* and a token, ``/pairing`` shows
+    what joins the account. A host, port or token that cannot be used is a ConfigurationError.
     """
 
     def __init__(
@@ -43,6 +45,7 @@ class WebServer:
         metrics: Mapping[str, Callable[[], object]],
         ready: Callable[[], Sequence[str]],
         send: SendFirst | None = None,
+        pairing: WebPairing | None = None,
         host: str = "127.0.0.1",
         port: int = 8000,
         token: str = "",
@@ -52,7 +55,8 @@ class WebServer:
             raise ConfigurationError(problems)
         hosts = (*_LOOPBACK_NAMES, host.lower()) if is_loopback(host) else None
         memory = MemoryHistory(metrics["memory"]) if chat is not None and "memory" in metrics else None
-        app = web_app(chat, metrics, ready, send if token else None, memory)
+        pages = [] if pairing is None else PairingRoutes(pairing if token else None).routes()
+        app = web_app(chat, metrics, ready, send if token else None, memory, pages)
         self._app = Guard(app, token=token, metrics_token=metrics_token, hosts=hosts)
         self._chat = chat
         self._memory = memory

@@ -2,6 +2,7 @@
 
 from .book import AddressBook as AddressBook
 from .numbers import canonical as canonical
+from .numbers import is_group as is_group
 from .store import AliasStore as AliasStore
 from .store import MemoryAliases as MemoryAliases
 from .store import Sighting as Sighting

@@ -98,3 +98,8 @@ def is_phone(address: ChatId) -> bool:
 def is_lid(address: ChatId) -> bool:
     """Whether *address* is one of those that WhatsApp gives out in place of a phone number."""
     return address.endswith("@lid") and _LID.fullmatch(address) is not None
+
+
+def is_group(address: ChatId) -> bool:
+    """Whether *address* is that of many people on WhatsApp: a group, a list, a channel."""
+    return address.endswith(("@g.us", "@broadcast", "@newsletter"))

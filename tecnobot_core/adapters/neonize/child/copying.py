@@ -17,20 +17,19 @@ PAUSE_S = 0.01  # between pages, so that the library can write
 
 
 def check(path: Path) -> dict[str, object]:
-    """How many ``devices`` the database *path* holds; sqlite3.Error or ValueError when it is damaged."""
+    """The ``accounts`` of which the database *path* holds keys; sqlite3.Error or ValueError when it is damaged."""
     with closing(_open(path)) as database:
         found = [row[0] for row in database.execute("PRAGMA integrity_check(1)")]
         if found != ["ok"]:
             raise ValueError(f"integrity check: {found[0]}")
         tables = {row[0] for row in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-        devices = 0
-        if "whatsmeow_device" in tables:
-            (devices,) = database.execute("SELECT count(*) FROM whatsmeow_device").fetchone()
-        return {"devices": devices}
+        if "whatsmeow_device" not in tables:
+            return {"accounts": []}
+        return {"accounts": [row[0] for row in database.execute("SELECT jid FROM whatsmeow_device")]}
 
 
 def copy(source: Path, target: Path) -> dict[str, object]:
-    """Copy *source*, which may be in use, to *target*, checked and on disk; ``devices`` and ``size_bytes``."""
+    """Copy *source*, which may be in use, to *target*, checked and on disk; ``accounts`` and ``size_bytes``."""
     unfinished = target.with_name(target.name + ".unfinished")
     unfinished.unlink(missing_ok=True)
     os.close(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))  # it holds the account's keys

@@ -7,9 +7,11 @@ from types import TracebackType
 from typing import Any, Self
 
 import asyncpg
+from asyncpg.prepared_stmt import PreparedStatement
+from asyncpg.protocol import NO_TIMEOUT
 
 from ....errors import LifecycleError, StoreError
-from ....tasks import Tasks, wait_or_sleep
+from ....tasks import Tasks, TimeLimit, wait_or_sleep
 from ..database import Connection, Database
 from ..listening import let_go
 from ..retries import FIRST_DELAY_S, MAX_DELAY_S, equal_jitter
@@ -49,11 +51,14 @@ class HeldConnection:
         self._heard = heard
         self._connected = connected
         self._timeout_s = timeout_s
+        # asyncpg's own limit of each statement is a timer that is armed and disarmed for it.
+        self._limit = TimeLimit(timeout_s)
         self._check_s = check_s
         self._open_wait_s = open_wait_s
         self._jitter = jitter
         self._sleep = sleep
         self._free: Connection | None = None
+        self._statements: dict[str, PreparedStatement[asyncpg.Record]] = {}  # of that connection
         self._is_unsure = False
         self._look = asyncio.Event()
         self._tried = asyncio.Event()
@@ -84,8 +89,11 @@ class HeldConnection:
         if connection is None:
             return await self._borrow(query, args)
         try:
-            return await connection.fetch(query, *args, timeout=self._timeout_s)
+            statement = self._statements.get(query) or await self._prepare(connection, query)
+            with self._limit():
+                return await statement.fetch(*args, timeout=NO_TIMEOUT)  # type: ignore[arg-type]
         except BaseException as error:
+            self._statements.pop(query, None)  # perhaps made for a table that was changed
             if not _is_answer(error) or connection.is_closed():
                 self._is_unsure, connection = True, None
                 self._look.set()
@@ -95,6 +103,10 @@ class HeldConnection:
         finally:
             if connection is not None:
                 self._free = connection
+
+    async def _prepare(self, connection: Connection, query: str) -> "PreparedStatement[asyncpg.Record]":
+        statement = self._statements[query] = await connection.prepare(query, timeout=self._timeout_s)
+        return statement
 
     async def _borrow(self, query: str, args: tuple[object, ...]) -> list[asyncpg.Record]:
         async with self._database.acquire(idempotent=True) as connection:
@@ -142,6 +154,7 @@ class HeldConnection:
             await self._keep(connection)
         finally:
             self.listening, self._free = False, None
+            self._statements.clear()
             await let_go(connection, lose, self._channel, hear)
 
     async def _keep(self, connection: Connection) -> None:

@@ -56,7 +56,7 @@ class PostgresTier:
         self._held = HeldConnection(
             database, CHANNEL, heard=self._heard, connected=self._missed, timeout_s=timeout_s, sleep=sleep
         )
-        self._marks = PostgresMarks(self._held, poll_s=poll_s, sleep=sleep)
+        self._marks = PostgresMarks(self._held, now=self.now, poll_s=poll_s, sleep=sleep)
         self._leases = PostgresLeases(self._held, monotonic=monotonic, sleep=sleep)
         self._resources: AsyncExitStack | None = None
         self._reconnected = asyncio.Event()
