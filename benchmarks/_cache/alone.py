@@ -104,14 +104,16 @@ async def shrink_at_once() -> dict[str, float]:
 
 async def expiry(peer: str) -> dict[str, float]:
     """100,000 entries expire within a second, while some are read; then nothing happens for a second."""
-    if (cache := PEERS[peer]()) is None:
-        return {}
-    keys, rng = [key_of(number) for number in range(N_EXPIRING)], random.Random(3)
-    dead_at = time.monotonic() + FILL_S
-    for number, key in enumerate(keys):
-        await cache.set(key, "x" * 200, dead_at + number / N_EXPIRING - time.monotonic())
-    if time.monotonic() > dead_at - 1:
-        raise RuntimeError("this machine is too slow: filling must end before the first entries expire")
+    keys, rng, fill_s = [key_of(number) for number in range(N_EXPIRING)], random.Random(3), FILL_S
+    while True:
+        if (cache := PEERS[peer]()) is None:
+            return {}
+        dead_at = time.monotonic() + fill_s
+        for number, key in enumerate(keys):
+            await cache.set(key, "x" * 200, dead_at + number / N_EXPIRING - time.monotonic())
+        if time.monotonic() < dead_at - 1:
+            break
+        fill_s *= 2  # on a machine that others use too, filling must end before the first entries expire
     gc.collect()
     gc.freeze()
     await asyncio.sleep(max(0.0, dead_at - time.monotonic() - 0.2))

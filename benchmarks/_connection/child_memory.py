@@ -70,7 +70,7 @@ async def _report_recycling(findings: Findings, on: Stage) -> None:
         again_at, _ = await bot.told(Connected, lost_at)
         await asyncio.sleep(REST_S)
         after = only_child(on.bot)
-        findings.note(f"  recycled ({lost.reason}) above {MAX_RSS_BYTES // MIB} MiB, its peak", before_mib, "MiB")
+        findings.note(f"  recycled ({lost.reason}) above {MAX_RSS_BYTES // MIB} MiB, RSS before", before_mib, "MiB")
         findings.note("  no link while it was replaced", again_at - lost_at, "s")
         findings.measure("  RSS after recycling", _rss_mib(after), "MiB", at_most=120)
         findings.count("  not replaced", after.pid == child.pid)

@@ -14,6 +14,7 @@ from tecnobot_core.errors import TransportError
 from tecnobot_core.tasks import Tasks
 
 N_CUTS = 20
+GRACE_S = 10.0  # for what is still on its way
 
 
 class Copies:
@@ -46,34 +47,38 @@ async def report_copies(findings: Findings, folder: Path, *, lasts_s: int) -> No
         async with Tasks("bench") as tasks:
             taking = tasks.start(copies.take(), "take")
             talking = tasks.start(_talk(on), "talk")
-            ends_at, writes = time.monotonic() + lasts_s, 0
+            ends_at, said = time.monotonic() + lasts_s, set[str]()
             for number in range(N_CUTS):
                 while time.monotonic() < ends_at - lasts_s * (N_CUTS - 1 - number) / N_CUTS:
-                    await ana.say(f"w{writes}", BOT)
-                    writes += 1
+                    said.add(await ana.say(f"w{len(said)}", BOT))
                 begin = len(on.events)
                 await on.server.cut("bot")
                 await on.until(lambda begin=begin: bool(on.all(Recovered, begin)))  # type: ignore[misc]
-            await on.hears(f"w{writes - 1}")
+            with suppress(TimeoutError):  # counted below
+                await on.until(lambda: said <= {message.id for message in on.messages} | on.missed, GRACE_S)
             taking.cancel()
             talking.cancel()
-        await on.acknowledge_all()
-        findings.note(f"copies of the session in {lasts_s} s with {N_CUTS} cuts and {writes:,} questions", copies.taken)
+        findings.note(
+            f"copies of the session in {lasts_s} s with {N_CUTS} cuts and {len(said):,} questions", copies.taken
+        )
         findings.count("  copies that could not be made", copies.failed)
         findings.count("  copies that fail the integrity check", copies.damaged)
         findings.count("  no copy taken", not copies.taken)
+        lost = said - {message.id for message in on.messages}
+        findings.note("  questions lost, as they crossed answers", len(lost))
+        findings.count("  questions lost in silence", len(lost - on.missed))
         await _report_restore(findings, on)
 
 
 async def _talk(on: Stage) -> None:
-    at = 0
+    """Take all that has come, and answer the last: answers to all would fall behind more and more."""
+    taken = 0
     while True:
-        await on.until(lambda: len(on.messages) > at, timeout_s=3600)  # noqa: B023 - it is awaited here
-        message = on.messages[at]
-        at += 1
-        await on.bot.acknowledge([message.id])
+        await on.until(lambda: len(on.messages) > taken, timeout_s=3600)  # noqa: B023 - it is awaited here
+        new, taken = on.messages[taken:], len(on.messages)
+        await on.bot.acknowledge([message.id for message in new])
         with suppress(TransportError):  # cut just now; what is measured are the copies
-            await on.bot.send(answer(message, "ya"))
+            await on.bot.send(answer(new[-1], "ya"))
 
 
 async def _report_restore(findings: Findings, on: Stage) -> None:

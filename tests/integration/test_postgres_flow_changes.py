@@ -10,6 +10,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 import pytest
 
 from tecnobot_core.adapters.postgres import Database, PostgresFlowStore, ensure_chatbot
+from tecnobot_core.adapters.postgres.cache import PostgresTier
 from tecnobot_core.errors import FlowError, LifecycleError
 from tecnobot_core.events import EventBus, FlowsLoaded
 from tecnobot_core.flows import Flow, FlowRepository
@@ -327,6 +328,18 @@ async def test_a_pool_of_one_connection_polls(database_url: str, database: Datab
             await PostgresFlowStore(other).put("shop", GREETING)
             await eventually(lambda: repository.match("hola") is not None)
             assert await other.fetchval(LISTENERS) == 0
+
+
+async def test_flows_and_cache_leave_a_connection_of_two_to_the_rest(database_url: str, database: Database) -> None:
+    async with Database(database_url, min_size=1, max_size=2, acquire_timeout_s=2.0) as narrow:
+        async with PostgresTier(narrow) as tier, watched(PostgresFlowStore(narrow), "shop", poll_s=0.01):
+            assert not narrow.can_listen
+            assert await narrow.fetchval("SELECT 1") == 1
+            assert await tier.get_many([b"k"]) == {}
+        async with watched(PostgresFlowStore(narrow), "shop", poll_s=3600), PostgresTier(narrow) as tier:
+            assert await narrow.fetchval("SELECT 1") == 1
+            assert await tier.get_many([b"k"]) == {}
+        assert narrow.can_listen
 
 
 async def test_closing_the_database_ends_the_listening(database_url: str, database: Database) -> None:

@@ -70,6 +70,7 @@ class Database:
         self._address = shown_address(dsn)
         self._min_size = min_size
         self._max_size = max_size
+        self._held = 0
         self._idle_s = idle_s
         self._acquire_timeout_s = acquire_timeout_s
         self._open_timeout_s = open_timeout_s
@@ -109,8 +110,12 @@ class Database:
 
     @property
     def can_listen(self) -> bool:
-        """Whether a connection can be held to LISTEN: it has a backend to itself, and is not the only one."""
-        return self.mode == "session" and self._max_size > 1
+        """Whether a connection can be held to LISTEN: it has a backend to itself, and is not the last one."""
+        return self.mode == "session" and self._max_size - self._held > 1
+
+    def count_held(self, change: int) -> None:
+        """One more connection is kept by its user for long (1), or one less (-1): others must find one still."""
+        self._held += change
 
     async def __aenter__(self) -> Self:
         if self._pool is not None:

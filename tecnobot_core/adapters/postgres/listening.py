@@ -52,6 +52,7 @@ class ChangeListener:
         changed = asyncio.Event()
         if self._tasks is None and self._database.can_listen:
             self._tasks = Tasks("changes")
+            self._database.count_held(1)
             self._tasks.start(self._run(), "listen")
         self._waiting[key].add(changed)
         try:
@@ -62,6 +63,7 @@ class ChangeListener:
                 del self._waiting[key]
             if not self._waiting and self._tasks is not None:
                 tasks, self._tasks = self._tasks, None
+                self._database.count_held(-1)
                 await tasks.aclose()
 
     async def _run(self) -> None:

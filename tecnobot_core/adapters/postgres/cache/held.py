@@ -64,6 +64,7 @@ class HeldConnection:
         self._tried = asyncio.Event()
         self._failures = 0
         self._tasks: Tasks | None = None
+        self._holds = False
 
     async def __aenter__(self) -> Self:
         """Hold a connection as soon as there is one."""
@@ -72,6 +73,8 @@ class HeldConnection:
         may_hold = self._database.can_listen
         self._tasks = Tasks("cache_connection")
         if may_hold:
+            self._database.count_held(1)
+            self._holds = True
             self._tasks.start(self._run(), "hold")
             await wait_or_sleep(self._tried, self._open_wait_s, sleep=self._sleep)
         return self
@@ -80,6 +83,9 @@ class HeldConnection:
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
         tasks, self._tasks = self._tasks, None
+        if self._holds:
+            self._holds = False
+            self._database.count_held(-1)
         if tasks is not None:
             await tasks.aclose()
 
