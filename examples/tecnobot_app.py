@@ -68,7 +68,7 @@ from tecnobot_core.errors import TransportError
 from tecnobot_core.events import Connected, Connecting, PairingOffered, ReconnectScheduled
 from tecnobot_core.flows import Flow
 from tecnobot_core.knowledge import Passage
-from tecnobot_core.memory import read_peak_rss_bytes
+from tecnobot_core.memory import Priority, read_peak_rss_bytes
 from tecnobot_core.messages import ChatId, ChatMessage, Turn
 from tecnobot_core.tasks import stop_signals
 from tecnobot_core.testing import ReplayReport
@@ -173,6 +173,7 @@ class TecnoBot:
             recycle_after_s=settings.memory_recycle_s,
             events=self.events,
         )
+        self.memory.register("files", self.files.release, priority=Priority.FILES)
         return Bot(
             self.connection,
             # Or None: model and knowledge answer everything. Or without an engine: no regular expressions.

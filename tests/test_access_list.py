@@ -99,14 +99,21 @@ def test_no_address_prints() -> None:
     assert "5512345678" not in repr(AccessList(blocked=[MEXICAN], allowed=["+525512345678"]))
 
 
-def test_a_look_costs_microseconds_however_long_the_list_is() -> None:
-    exact, patterns = [f"+34{n:09}" for n in range(10_000)], [f"*{n:05}@g.us" for n in range(10)]
-    access = AccessList(blocked=[*exact, *patterns, "+52155*"])
+def test_a_look_costs_the_same_however_long_the_list_is() -> None:
     chats = [ChatId(f"+5233{n:08}") for n in range(1_000)]
-    assert all(access.admits(chat) for chat in chats[:1])
-    began = time.process_time()
-    assert all(access.admits(chat) for chat in chats)
-    assert time.process_time() - began < 0.2  # measured: 10 µs each; 200 for slow machines
+
+    def cost_s(n_addresses: int) -> float:
+        """Of a thousand looks: the best of three, which is what the machine's other work disturbs least."""
+        access = AccessList(blocked=[*(f"+34{n:09}" for n in range(n_addresses)), "*1@g.us", "+52155*"])
+        assert access.admits(chats[0])
+        costs = []
+        for _ in range(3):
+            began = time.process_time()
+            assert all(access.admits(chat) for chat in chats)
+            costs.append(time.process_time() - began)
+        return min(costs)
+
+    assert cost_s(10_000) < 10 * cost_s(10)
 
 
 def test_what_an_expression_would_mean_is_only_text() -> None:
@@ -130,7 +137,7 @@ def test_no_pattern_takes_long() -> None:
     access = AccessList(blocked=["*1" * 60 + "*2", *(f"+52{n:08}*" for n in range(5_000))])
     began = time.process_time()
     assert access.admits(ChatId("1" * 120))
-    assert time.process_time() - began < 1  # without limits it would be years
+    assert time.process_time() - began < 5  # without limits it would be years
 
 
 def test_all_wrong_entries_are_told_at_once() -> None:
