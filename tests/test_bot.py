@@ -367,11 +367,12 @@ async def test_stop_gives_up_what_does_not_finish_in_time(caplog: pytest.LogCapt
     assert "stopped with 1 messages unanswered and 0 unsent" in caplog.text
 
 
-async def test_a_link_that_failed_for_good_ends_the_run_with_its_error() -> None:
+async def test_a_link_that_failed_for_good_ends_the_run_with_its_error(caplog: pytest.LogCaptureFixture) -> None:
     run = Run()
     run.transport.open_errors.append(TransportError("pair again", reason="logged_out", retryable=False))
     with pytest.raises(TransportError, match="pair again"):
         await run.bot.run()
+    assert "background task" not in caplog.text  # it is told once, by whoever ran the bot
 
 
 async def test_the_application_speaks_first() -> None:

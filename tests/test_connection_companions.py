@@ -8,6 +8,7 @@ import pytest
 from tecnobot_core.connection import (
     DisconnectReason,
     FetchesMedia,
+    KnowsOutcomes,
     Pairs,
     Reachable,
     SavesSession,
@@ -31,12 +32,12 @@ from tecnobot_core.events import (
 )
 from tecnobot_core.messages import ChatId, MediaReference
 from tecnobot_core.testing import FakeMessenger, FakeTransport
-from tests.connection_scene import Scene, inbound
+from tests.connection_scene import ANSWER, Scene, inbound
 from tests.virtual_time import virtually
 
 
 def test_a_transport_is_only_asked_for_what_it_can_do() -> None:
-    for companion in (FetchesMedia, Pairs, Reachable, SavesSession, SendsReceipts, ShowsPresence):
+    for companion in (FetchesMedia, KnowsOutcomes, Pairs, Reachable, SavesSession, SendsReceipts, ShowsPresence):
         assert isinstance(FakeMessenger(), companion)
         assert not isinstance(FakeTransport(), companion)
     assert isinstance(FakeTransport(), ShowsTyping)
@@ -51,6 +52,46 @@ async def test_presence_is_shown_at_once_and_with_every_heartbeat_and_taken_back
         assert messenger.presence == [True] * 4
         assert messenger.pings == 3
     assert messenger.presence == [True] * 4 + [False]
+
+
+@virtually
+async def test_what_became_of_a_message_is_told_by_a_transport_that_knows() -> None:
+    messenger = FakeMessenger()
+    messenger.outcomes["cut"] = "maybe"
+    scene = Scene(messenger)
+    assert await scene.manager.outcome("k") is None
+    async with scene.manager:
+        await scene.manager.wait_connected()
+        await scene.manager.send(ANSWER)
+        assert [await scene.manager.outcome(key) for key in ("k", "cut", "never")] == ["sent", "maybe", None]
+        messenger.lose()
+        await scene.settle()
+        assert await scene.manager.outcome("k") is None
+        assert messenger.asked == ["k", "cut", "never"]
+
+
+@virtually
+async def test_a_transport_that_does_not_know_is_not_asked() -> None:
+    scene = Scene(FakeTransport())
+    async with scene.manager:
+        await scene.manager.wait_connected()
+        await scene.manager.send(ANSWER)
+        assert await scene.manager.outcome("k") is None
+
+
+@pytest.mark.parametrize("hangs", [True, False])
+@virtually
+async def test_a_question_that_fails_or_hangs_says_so_in_its_time(hangs: bool) -> None:
+    messenger = FakeMessenger()
+    messenger.outcome_errors.append(TransportError("the process died"))
+    if hangs:
+        messenger.hanging.add("outcome")
+    scene = Scene(messenger, ping_timeout_s=5)
+    async with scene.manager:
+        await scene.manager.wait_connected()
+        with pytest.raises(TransportError, match="no answer within 5 s" if hangs else "the process died"):
+            await scene.manager.outcome("k")
+        assert scene.loop.time() == (5 if hangs else 0)
 
 
 @virtually

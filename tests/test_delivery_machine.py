@@ -26,6 +26,7 @@ from tecnobot_core.delivery import (
     TurnContext,
     TurnPolicy,
 )
+from tecnobot_core.delivery.ports import Outcome
 from tecnobot_core.errors import LeaseLostError, StoreError, TransportError
 from tecnobot_core.events import EventBus, SendUncertain
 from tecnobot_core.messages import ChatId, ChatMessage, InboundMessage, OutboundMessage, Position, Turn
@@ -34,7 +35,7 @@ from tecnobot_core.testing import FakeClock
 
 T = TypeVar("T")
 Handling = Literal["ok", "raises", "late", "poison"]
-Sending = Literal["ok", "no", "maybe", "hangs"]
+Sending = Literal["ok", "no", "cut", "maybe", "hangs"]
 
 NOON = 1_800_000_000.0
 N_CHATS = 3
@@ -54,6 +55,13 @@ class Lasting(MemoryDelivery):
         taken = [OutboxEntry(id, k.message, "uncertain") for id, k in self._outbox.items() if k.state == "taken"]
         await self.move({entry.id: "uncertain" for entry in taken})
         return taken
+
+
+class Keeping(Lasting):
+    """One that leaves to its next owner what is recorded of an interrupted send."""
+
+    async def interrupted(self) -> Sequence[OutboxEntry]:
+        return [OutboxEntry(id, k.message, "taken") for id, k in self._outbox.items() if k.state == "taken"]
 
 
 class Owner:
@@ -143,11 +151,22 @@ class Link:
 
     plan: list[Sending] = field(default_factory=list)
     arrived: list[tuple[ChatId, str]] = field(default_factory=list)
+    failures: int = 0  # of questions
+
+    async def outcome(self, key: str) -> Outcome:
+        """What became of *key*, as this link remembers everything."""
+        await asyncio.sleep(0)
+        if self.failures:
+            self.failures -= 1
+            raise TransportError("cut again")
+        return "sent" if any(key == arrived for _, arrived in self.arrived) else "no"
 
     async def send(self, message: OutboundMessage) -> None:
         fate = self.plan.pop(0) if self.plan else "ok"
         if fate == "no":
             raise TransportError("busy")
+        if fate == "cut":
+            raise TransportError("cut before it arrived", sent="maybe")
         self.arrived.append((message.chat, message.key))
         if fate == "hangs":
             await asyncio.Event().wait()
@@ -186,6 +205,8 @@ class World:
 
     clock_type: type[FakeClock] | type[HastyClock] = FakeClock
     policy = TurnPolicy(collapse_after_s=0)
+    store_type: type[Lasting] = Lasting
+    knows_outcomes = False
 
     def __init__(self) -> None:
         self.loop = asyncio.new_event_loop()
@@ -209,7 +230,7 @@ class World:
 
     async def new_store(self) -> DeliveryStore:
         if self.lasting is None:
-            self.lasting = Lasting()
+            self.lasting = self.store_type()
         return self.lasting
 
     async def pass_time(self, seconds: float) -> None:
@@ -229,6 +250,7 @@ class World:
             fail=_apologise,
             send=self.link.send,
             wait_ready=_nothing,
+            outcome=self.link.outcome if self.knows_outcomes else None,
             events=events,
             max_concurrent=MAX_SENDING,
             max_loaded=4,
@@ -360,7 +382,7 @@ class DeliveryMachine(RuleBasedStateMachine):
             id = self.accepted[chat][number]
             self._accept([InboundMessage(id=id, chat=chat, sent_at=0.0, text=id)], self.world.processes[-1], 1)
 
-    @rule(plan=st.lists(st.sampled_from(["ok", "no", "maybe", "hangs"]), min_size=1, max_size=4))
+    @rule(plan=st.lists(st.sampled_from(["ok", "no", "cut", "maybe", "hangs"]), min_size=1, max_size=4))
     def link_will(self, plan: list[Sending]) -> None:
         # One chat that hangs on the link is enough, and only a kill ends it.
         self.world.link.plan = [fate for n, fate in enumerate(plan) if fate != "hangs" or "hangs" not in plan[:n]]
@@ -458,6 +480,41 @@ class DeliveryMachine(RuleBasedStateMachine):
 
     def _do(self, work: Awaitable[T]) -> T:
         return self.world.run(work)
+
+
+class KeepingWorld(World):
+    store_type = Keeping
+
+
+class KeepingMachine(DeliveryMachine):
+    """A link that knows nothing: whoever comes next records what was interrupted."""
+
+    world_type: type[World] = KeepingWorld
+
+
+class KnowingWorld(World):
+    """Its link knows what became of everything; a question may fail."""
+
+    store_type = Keeping
+    knows_outcomes = True
+
+    async def start(self) -> None:
+        self.link.failures = self.starts % 3
+        await super().start()
+
+
+class KnowingMachine(DeliveryMachine):
+    """Nothing is uncertain: what may have been sent is asked for, whoever was sending it."""
+
+    world_type: type[World] = KnowingWorld
+
+    @invariant()
+    def nothing_is_uncertain(self) -> None:
+        assert self.world.announced == []
+
+    def _compare(self, histories: Mapping[ChatId, list[str]], said: set[str]) -> None:
+        super()._compare(histories, said)
+        assert said == {key for _, key in self.world.link.arrived}
 
 
 class GroupingWorld(World):
@@ -562,6 +619,14 @@ def _run(machine: type[DeliveryMachine], *, examples: int, steps: int) -> None:
 
 def test_in_memory_every_message_has_one_turn_and_every_answer_is_said_once() -> None:
     _run(DeliveryMachine, examples=100, steps=30)
+
+
+def test_in_memory_a_link_that_knows_what_it_sent_leaves_nothing_uncertain() -> None:
+    _run(KnowingMachine, examples=60, steps=30)
+
+
+def test_in_memory_what_was_interrupted_is_ended_by_the_next_owner() -> None:
+    _run(KeepingMachine, examples=40, steps=30)
 
 
 def test_in_memory_what_is_due_is_done_once() -> None:

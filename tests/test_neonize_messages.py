@@ -202,6 +202,18 @@ def test_what_ends_a_link_is_told_with_its_reason(definitions: Definitions) -> N
     assert (frame["reason"], frame["heals"]) == ("network", True)
     assert [frame["type"] for frame in link_events.login_status("timeout")] == ["paired", "lost"]
     assert list(link_events.login_status("success")) == []
+
+
+def test_a_link_that_was_cut_during_pairing_is_no_end_of_the_pairing() -> None:
+    (frame,) = link_events.login_status("timeout", code_lasts_s=12.0)
+    assert (frame["type"], frame["reason"], frame["retryable"]) == ("lost", "network", True)
+    assert [frame["type"] for frame in link_events.login_status("timeout", code_lasts_s=-0.1)] == ["paired", "lost"]
+    _, frame = link_events.login_status("err-client-outdated", code_lasts_s=12.0)
+    assert (frame["reason"], frame["retryable"]) == ("outdated", False)
+
+
+def test_events_that_matter_to_nobody_make_no_frames(definitions: Definitions) -> None:
+    events = definitions.events
     assert list(link_events.read(events, 25, b"")) == []
 
 

@@ -22,7 +22,7 @@ from tecnobot_core.messages import ChatId, OutboundMessage
 from tecnobot_core.tasks import Tasks
 from tecnobot_core.testing import FakeClock
 
-Fate = Literal["ok", "late", "no", "maybe", "hangs", "raises", "slow down", "never"]
+Fate = Literal["ok", "late", "no", "cut", "maybe", "hangs", "raises", "slow down", "never"]
 
 
 PACE = Pacing(per_chat_gap_s=2.0, rate_per_s=1.0, jitter=0.0, typing_chars_per_s=10.0, max_typing_s=4.0)
@@ -153,6 +153,8 @@ class Harness:
     async def meet(self, fate: Fate, message: OutboundMessage) -> None:
         if fate == "no":
             raise TransportError("busy")
+        if fate == "cut":  # the other way round: it did not arrive
+            raise TransportError("cut", sent="maybe")
         if fate == "slow down":
             await asyncio.sleep(0)
             raise TransportError("too many", retry_after_s=30.0)
@@ -167,6 +169,10 @@ class Harness:
             await asyncio.Event().wait()
         if fate == "raises":
             raise RuntimeError("expected by the test")
+
+    async def outcome(self, key: str) -> Literal["sent", "no"]:
+        """What a link knows that remembers everything."""
+        return "sent" if key in self.said else "no"
 
     async def wait_ready(self) -> None:
         await self.is_up.wait()
@@ -310,7 +316,7 @@ async def test_what_can_never_be_sent_is_rejected() -> None:
 
 async def test_what_an_earlier_process_was_sending_is_announced() -> None:
     async with Harness() as harness:
-        harness.sender.put([OutboxEntry(1, say("a", 0), "uncertain")])
+        harness.sender.resume([OutboxEntry(1, say("a", 0), "uncertain")])
         await harness.finish()
         assert (harness.counts.uncertain, len(harness.told(SendUncertain)), harness.arrived) == (1, 1, [])
 
@@ -951,8 +957,10 @@ SAYS = st.builds(
     delay_s=st.sampled_from([0.0, 0.0, 0.7, 6.0]),
 )
 FATES: st.SearchStrategy[Fate] = st.sampled_from(
-    ["ok", "ok", "late", "no", "maybe", "hangs", "raises", "slow down", "never"]
+    ["ok", "ok", "late", "no", "cut", "maybe", "hangs", "raises", "slow down", "never"]
 )
+# What a link that is asked does first, one for each question; then it tells what it knows. None: no link to be asked.
+ANSWERS = st.none() | st.lists(st.sampled_from(["knows", "forgot", "fails", "hangs"]), max_size=20)
 
 
 @settings(max_examples=150, deadline=None)
@@ -965,6 +973,7 @@ FATES: st.SearchStrategy[Fate] = st.sampled_from(
     ttl_s=st.sampled_from([None, 4.0, 25.0, 60.0]),
     paced=st.booleans(),
     slow_store=st.booleans(),
+    answers=ANSWERS,
     stop_at_s=st.none() | st.floats(0, 40),
 )
 def test_every_message_ends_once_and_in_order(
@@ -976,11 +985,22 @@ def test_every_message_ends_once_and_in_order(
     ttl_s: float | None,
     paced: bool,
     slow_store: bool,
+    answers: list[str] | None,
     stop_at_s: float | None,
 ) -> None:
     async def scenario() -> None:
+        async def outcome(key: str) -> str | None:
+            assert answers is not None
+            answer = answers.pop(0) if answers else "knows"
+            if answer == "fails":
+                raise TransportError("cut again")
+            if answer == "hangs":
+                await asyncio.Event().wait()
+            return None if answer == "forgot" else await harness.outcome(key)
+
         harness = Harness(
             *fates,
+            outcome=None if answers is None else outcome,
             pacing=Pacing(typing_chars_per_s=50.0) if paced else None,
             max_loaded=max_loaded,
             max_concurrent=max_concurrent,

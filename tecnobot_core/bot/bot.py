@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from ..cache import HybridCache
 from ..completion import ChatModel
-from ..connection import ConnectionManager
+from ..connection import ConnectionManager, KnowsOutcomes
 from ..delivery import (
     AddressBook,
     Conversations,
@@ -172,6 +172,7 @@ class Bot:
             fail=handling.fail,
             send=self._send,
             wait_ready=connection.wait_connected,
+            outcome=connection.outcome if isinstance(connection.transport, KnowsOutcomes) else None,
             events=self.events,
             on_stood_down=self._stand_down,
             on_commit=handling.note,

@@ -67,19 +67,25 @@ class Intake:
         return None if self._told is None or self._began_at is None else self._clock() - self._began_at
 
     async def run(self) -> None:
-        """Until the link's input ends and all of it is journaled."""
+        """Until the link's input ends and all of it is journaled. Raises TransportError when it failed for good."""
         journaling = self._tasks.start(self._journal_all(), "journal")
         receiving = self._tasks.start(self._receive_all(), "receive")
         try:
             # The first that fails ends both.
+            await asyncio.wait({receiving, journaling}, return_when=asyncio.FIRST_COMPLETED)
+            if receiving.done() and (failure := receiving.result()) is not None:
+                raise failure
             await asyncio.gather(receiving, journaling)
         finally:
             receiving.cancel()
             journaling.cancel()
             await asyncio.gather(receiving, journaling, return_exceptions=True)
 
-    async def _receive_all(self) -> None:
-        while batch := await self._connection.receive():
+    async def _receive_all(self) -> TransportError | None:
+        """Until the end of the input; why it ended early, which is for the caller to tell, not a task's failure."""
+        while batch := await self._receive():
+            if isinstance(batch, TransportError):
+                return batch
             for message in batch:
                 self._settling.note_inbound(message.chat)
                 if message.id in self._held:
@@ -91,6 +97,13 @@ class Intake:
                 await self._speak(batch, self._told)
         self._ended = True
         self._changed.set()
+        return None
+
+    async def _receive(self) -> Sequence[InboundMessage] | TransportError:
+        try:
+            return await self._connection.receive()
+        except TransportError as error:
+            return error
 
     async def _journal_all(self) -> None:
         while self._held or not self._ended:

@@ -3,6 +3,7 @@
 from .backoff import equal_jitter as equal_jitter
 from .manager import ConnectionManager as ConnectionManager
 from .ports import FetchesMedia as FetchesMedia
+from .ports import KnowsOutcomes as KnowsOutcomes
 from .ports import Liveness as Liveness
 from .ports import Lost as Lost
 from .ports import Opened as Opened

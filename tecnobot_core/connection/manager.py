@@ -35,7 +35,7 @@ from .heartbeat import Heartbeat
 from .inbound import Changes, Inbound
 from .machine import Machine
 from .opening import Deadlines
-from .ports import Lost, Transport
+from .ports import KnowsOutcomes, Lost, Outcome, Transport
 from .reasons import DisconnectReason, advice_for
 from .session import keeper_of
 from .status import ConnectionStatus, Record, failure_of
@@ -232,6 +232,18 @@ class ConnectionManager(Observable):
             raise TransportError(f"not connected ({self._record.state})", reason=self._record.loss.reason)
         await self.transport.send(message)
         self._record.useful()
+
+    async def outcome(self, key: str) -> Outcome | None:
+        """What became of the message *key*; None where the transport cannot tell (KnowsOutcomes) or is not connected.
+
+        TransportError when the question failed: the link may be lost.
+        """
+        if not self._record.up or not isinstance(self.transport, KnowsOutcomes):
+            return None
+        told = await self._calls.ask(self.transport.outcome(key), self._limits.ping_s, "outcome")
+        if isinstance(told, Lost):
+            raise failure_of(told)
+        return told
 
     async def wait_connected(self) -> None:
         """Return when the link is up; TransportError when it never will be."""

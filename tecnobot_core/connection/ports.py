@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Literal, Protocol, runtime_checkable
 
 from ..events import MessageMissed, PairingEnded, PairingOffered, SessionRestored
 from ..messages import ChatId, InboundMessage, MediaReference, OutboundMessage
@@ -58,6 +58,8 @@ TransportEvent = (
     | InboundMessage
 )
 Sink = Callable[[TransportEvent], None]
+# What is known of a message: it was sent, surely not, or nobody can say.
+Outcome = Literal["sent", "no", "maybe"]
 
 
 class Transport(Protocol):
@@ -143,6 +145,18 @@ class Pairs(Protocol):
 
     async def log_out(self) -> None:
         """Leave the account for good, while the link is up."""
+        ...
+
+
+@runtime_checkable
+class KnowsOutcomes(Protocol):
+    """A transport that remembers what became of what it was given to send, also before a restart."""
+
+    async def outcome(self, key: str) -> Outcome | None:
+        """What became of the message *key*, None when nothing is known of it; only asked while the link is up.
+
+        Changes nothing. TransportError when it could not be asked.
+        """
         ...
 
 

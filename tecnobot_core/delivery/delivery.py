@@ -21,7 +21,7 @@ from .lanes import Lanes
 from .making import TurnMaker
 from .pacing import Pacer
 from .patience import Patience
-from .ports import DeliveryStore, OutboxEntry, Pending, SendState
+from .ports import AskOutcome, DeliveryStore, OutboxEntry, Pending, SendState
 from .sending import Sender
 from .settling import Settling
 from .statistics import DeliveryStatistics
@@ -43,8 +43,9 @@ class Delivery:
     store; the same for what is to be sent. Every *confirm_every_s* it looks for another owner, and for messages that
     another process has accepted; every hour it forgets the ids of what ended more than *remember_s* ago.
 
-    What could not be sent within *outgoing_ttl_s* of its turn expires (None: never); one send is given up, and its
-    outcome uncertain, after *send_timeout_s*. Nothing is sent to a chat before *settling* says so (None: at once).
+    What could not be sent within *outgoing_ttl_s* of its turn expires (None: never); one send is given up after
+    *send_timeout_s*. What may have been sent, here or by an earlier process, is uncertain unless *outcome* knows it,
+    which is asked by its key once the link is up. Nothing is sent to a chat before *settling* says so (None: at once).
     """
 
     def __init__(
@@ -55,6 +56,7 @@ class Delivery:
         fail: Callable[[InboundMessage, Exception], Turn],
         send: Callable[[OutboundMessage], Awaitable[None]],
         wait_ready: Callable[[], Awaitable[object]],
+        outcome: AskOutcome | None = None,
         events: EventBus,
         on_stood_down: Callable[[], object] = bool,
         on_commit: Callable[[Turn], object] = bool,
@@ -130,6 +132,7 @@ class Delivery:
             pacer=pacer,
             settling=self._settling,
             doubts=self._doubts,
+            outcome=outcome,
             show_typing=show_typing,
             tasks=self._tasks,
             clock=clock,
@@ -139,9 +142,8 @@ class Delivery:
     async def accept(self, messages: Sequence[InboundMessage]) -> None:
         """Journal *messages* and queue the new ones; when this returns they may be acknowledged."""
         self._check_open()
-        for message in messages:
-            if message.kind != "signal":
-                self._settling.note_inbound(message.chat)
+        for message in (message for message in messages if message.kind != "signal"):
+            self._settling.note_inbound(message.chat)
         seqs = await self._patience.run(lambda: self._store.accept(messages))
         for message, seq in zip(messages, seqs, strict=True):
             if seq is None:
@@ -203,15 +205,14 @@ class Delivery:
     async def __aenter__(self) -> Self:
         await self._patience.run(self._store.__aenter__)
         try:
-            self._sender.put(await self._patience.run(self._store.interrupted))
+            self._sender.resume(await self._patience.run(self._store.interrupted))
         except BaseException:
             await self.aclose()
             raise
         self._sender.look()
         self._backlog.look()
         upkeep = Upkeep(self._store, self._patience, self._sleep)
-        confirming = upkeep.confirm(self._confirm_every_s, self._backlog.look, self._stand_down)
-        self._tasks.start(confirming, "confirm")
+        self._tasks.start(upkeep.confirm(self._confirm_every_s, self._backlog.look, self._stand_down), "confirm")
         self._tasks.start(upkeep.purge(self._remember_s), "purge")
         self._tasks.start(self._due.run(), "due")
         return self
@@ -281,8 +282,7 @@ class Delivery:
 
     async def _store_turn(self, message: InboundMessage, turn: Turn) -> Sequence[OutboxEntry]:
         # Marked in the same transaction where it is sent next anyway: one commit less.
-        first = [message for message in turn.outgoing[:1] if not message.delay_s]
-        taken = [message.key for message in first if self._sender.reserve(turn.chat)]
+        taken = [m.key for m in turn.outgoing[:1] if not m.delay_s and self._sender.reserve(turn.chat)]
         again_at = self._due.again_at(message, turn)
         return await self._patience.run(lambda: self._store.commit([turn], taken=taken, again_at=again_at))
 

@@ -1,15 +1,23 @@
 """Which outgoing messages are in memory, and which wait in the store."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
+from ..errors import TransportError
 from ..messages import ChatId
 from ..tasks import Tasks, is_being_cancelled
 from .lanes import Lanes
-from .ports import OutboxEntry
+from .ports import OutboxEntry, Outcome, SendState
 
 Load = Callable[[int, int], Awaitable[Sequence[OutboxEntry]]]
+
+
+class Move(Protocol):
+    """Records states by the ids of entries; what is not urgent may wait a moment for another write."""
+
+    def __call__(self, states: Mapping[int, SendState], *, urgent: bool) -> Awaitable[object]: ...
 
 
 @dataclass(slots=True, eq=False)
@@ -28,7 +36,10 @@ class Queued:
     taken: bool = field(init=False)  # whether the store has it as being sent
     backoff_s: float = 0.0  # before the next try
     cleared: bool = False  # pace and backoff are over
-    waits: bool = False  # a task waits for that
+    waits: bool = False  # a task waits for that, or for an answer
+    doubt: TransportError | None = None  # why it is not known whether it was sent
+    asked: bool = False  # what became of it; the answer is ``outcome``
+    outcome: Outcome | None = None
 
     def __post_init__(self) -> None:
         self.taken = self.entry.state == "taken"
@@ -84,12 +95,12 @@ class Outgoing:
         self._stopped = True
         self._loaded.set()
 
-    def put(self, entries: Sequence[OutboxEntry]) -> None:
-        """Take in what was stored now, or leave it to be loaded in its turn."""
+    def put(self, entries: Sequence[OutboxEntry], *, doubt: TransportError | None = None) -> None:
+        """Take in what was stored now, or leave it to be loaded in its turn; what is taken may be in *doubt*."""
         now = self._clock()
         for entry in entries:
             if entry.state == "taken":
-                self._queue(entry, now)
+                self._queue(entry, now, doubt)
             elif entry.id <= self._seen_id:
                 continue  # loaded before its storing was told
             elif entry.message.chat in self._held or not (self._left_behind or len(self._ids) >= self._max_loaded):
@@ -174,12 +185,12 @@ class Outgoing:
             if entry.id not in self._ids and entry.id not in self._ended:
                 self._queue(entry, now)
 
-    def _queue(self, entry: OutboxEntry, now: float) -> None:
+    def _queue(self, entry: OutboxEntry, now: float, doubt: TransportError | None = None) -> None:
         self._ids.add(entry.id)
         message, decided_at = entry.message, now - entry.age_s
         before = self._last.get(message.chat)
         due_at = message.delay_s + (decided_at if before is None else max(decided_at, before.due_at))
-        queued = self._last[message.chat] = Queued(entry, decided_at, due_at, ready_at=due_at)
+        queued = self._last[message.chat] = Queued(entry, decided_at, due_at, ready_at=due_at, doubt=doubt)
         if before is not None:
             before.follower = queued
         self._lanes.put(message.chat, queued)

@@ -1,6 +1,6 @@
 """Where messages wait and conversations are remembered."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Literal, Protocol, Self
@@ -9,6 +9,10 @@ from ..messages import ChatId, Conversation, InboundMessage, OutboundMessage, Tu
 
 SendState = Literal["waiting", "taken", "sent", "uncertain", "rejected", "expired"]
 MAX_PINNED = 3  # pinned rows that a load adds to the last ones; as many as a history window keeps by default
+# What a link may know of a message, by its key: "no" was surely not sent, "maybe" is all that it knows.
+Outcome = Literal["sent", "no", "maybe"]
+# None: the link does not know. TransportError: it could not be asked now.
+AskOutcome = Callable[[str], Awaitable[Outcome | None]]
 OPEN_STATES: frozenset[SendState] = frozenset({"waiting", "taken"})
 
 
@@ -108,7 +112,8 @@ class Outbox(Protocol):
     async def interrupted(self) -> Sequence[OutboxEntry]:
         """What earlier processes were sending when they ended; it may or may not have arrived.
 
-        Handed out once, as "uncertain", and thereby ended.
+        As "taken" where ``move`` is still to tell what became of it; until then it is handed out to whoever owns next.
+        Or once, as "uncertain" and thereby ended, by a store that keeps nothing of it to be sent again.
         """
         ...
 

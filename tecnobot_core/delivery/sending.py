@@ -3,47 +3,35 @@
 import asyncio
 import logging
 import random
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Protocol
+from collections.abc import Awaitable, Callable, Sequence
 
 from ..errors import LeaseLostError, TransportError
 from ..events import EventBus, MessageSent, SendExpired, SendRejected, SendUncertain
 from ..messages import ChatId, OutboundMessage
-from ..tasks import Tasks, TimeLimit, is_being_cancelled
+from ..tasks import Tasks, is_being_cancelled
 from .clearance import Clearance, ShowTyping
 from .doubts import Doubts
 from .lanes import Lanes
-from .outgoing import Load, Outgoing, Queued
+from .link import Link
+from .outgoing import Load, Move, Outgoing, Queued
 from .pacing import Pacer
-from .ports import OutboxEntry, SendState
+from .ports import AskOutcome, OutboxEntry, SendState
 from .settling import Settling
+from .statistics import Counts
 
 logger = logging.getLogger(__name__)
-
-
-class Counts(Protocol):
-    """Where the sender counts how messages ended."""
-
-    sent: int
-    uncertain: int
-    rejected: int
-    expired: int
-
-
-class Move(Protocol):
-    """Records states by the ids of entries; what is not urgent may wait a moment for another write."""
-
-    def __call__(self, states: Mapping[int, SendState], *, urgent: bool) -> Awaitable[object]: ...
 
 
 class Sender:
     """Sends entries through *send*, and records with *move* what becomes of each.
 
     An entry is marked as taken before it is sent, so that a process that comes after a kill knows which sends may have
-    happened. ``TransportError.sent`` decides after a failure: "no" is sent again, "maybe" is announced as uncertain; so
-    is a send that has not returned after *send_timeout_s*. "no" with ``retry_after_s`` halts everything for so long;
-    without, it delays its chat alone. What the link took is uncertain, too, while *doubts* has one about its chat.
-    What would be sent more than *ttl_s* after it was decided, or its delay was over, expires (None: never).
+    happened. ``TransportError.sent`` decides after a failure: "no" is sent again. After "maybe", or when a send has not
+    returned after *send_timeout_s*, *outcome* is asked once the link is up, and the chat waits for the answer; unless
+    that is "sent" or "no", the message is announced as uncertain and not sent again. "no" with ``retry_after_s`` halts
+    everything for so long; without, it delays its chat alone. What the link took is uncertain, too, while *doubts* has
+    one about its chat. What would be sent more than *ttl_s* after it was decided, or its delay was over, expires
+    (None: never).
 
     At most *max_loaded* entries wait in memory; those behind them are read with *load* (``Outbox.unsent``). When
     *wait_ready* raises TransportError the link has failed for good, and what was not sent stays in the store.
@@ -70,16 +58,19 @@ class Sender:
         show_typing: ShowTyping | None = None,
         settling: Settling | None = None,
         doubts: Doubts | None = None,
+        outcome: AskOutcome | None = None,
+        outcome_timeout_s: float = 10.0,
         random: Callable[[], float] = random.random,
     ) -> None:
-        self._send = send
+        self._link = Link(
+            send, wait_ready, outcome, send_timeout_s=send_timeout_s, outcome_timeout_s=outcome_timeout_s, sleep=sleep
+        )
         self._move = move
         self._on_lease_lost = on_lease_lost
         self._events = events
         self._counts = counts
         self._doubts = doubts or Doubts()
         self._ttl_s = ttl_s
-        self._limit = TimeLimit(send_timeout_s)
         self._tasks = tasks
         self._clock = clock
         self._stopped = False
@@ -109,12 +100,16 @@ class Sender:
         return chat in self._lanes
 
     def put(self, entries: Sequence[OutboxEntry]) -> None:
-        """Queue *entries* behind the earlier ones of their chats; announce those whose sending nobody knows of."""
+        """Queue *entries* behind the earlier ones of their chats."""
+        self._outgoing.put(entries)
+
+    def resume(self, entries: Sequence[OutboxEntry]) -> None:
+        """Find out what became of *entries*, which an earlier process was sending; announce those that are ended."""
+        lost = TransportError("the process that was sending it ended", sent="maybe")
         for entry in entries:
             if entry.state == "uncertain":
-                lost = TransportError("the process that was sending it ended", sent="maybe")
                 self._note_uncertain(entry.message, lost)
-        self._outgoing.put([entry for entry in entries if entry.state != "uncertain"])
+        self._outgoing.put([entry for entry in entries if entry.state == "taken"], doubt=lost)
 
     def look(self) -> None:
         """Send what an earlier process left in the store."""
@@ -157,11 +152,23 @@ class Sender:
             return 1
         if first.waits:
             return 0
-        if self._clearance.may_go(first) or self._is_expired(first):
+        if first.doubt is not None:
+            if first.asked or not self._link.knows_outcomes:
+                return 1
+            waiting = self._ask_and_wake(first)
+        elif self._clearance.may_go(first) or self._is_expired(first):
             return 1
+        else:
+            waiting = self._wait_and_wake(first)
         first.waits = True
-        self._tasks.start(self._wait_and_wake(first), "wait_to_send")
+        self._tasks.start(waiting, "wait_to_send")
         return 0
+
+    async def _ask_and_wake(self, queued: Queued) -> None:
+        queued.outcome = await self._link.outcome(queued.entry.message.key)
+        queued.asked = True
+        queued.waits = False
+        self._lanes.wake(queued.entry.message.chat)
 
     async def _wait_and_wake(self, queued: Queued) -> None:
         message = queued.entry.message
@@ -199,6 +206,8 @@ class Sender:
 
     async def _try(self, queued: Queued) -> bool:
         """Send *queued*, or do with it what else is due; whether it stays first in its lane."""
+        if queued.doubt is not None:
+            return await self._settle(queued, queued.doubt)
         if self._stopped:
             await self._untake(queued)
             return False
@@ -214,14 +223,30 @@ class Sender:
                 return True  # writing may have taken long
         doubt = self._doubts.about(queued.entry.message.chat)
         try:
-            await self._try_to_send(queued.entry.message)
+            await self._send(queued.entry.message)
             if doubt is not None:
                 raise doubt
         except TransportError as error:
+            # That it was sent does not tell whether a session that was set back can be read.
+            if error.sent == "maybe" and doubt is None and self._link.knows_outcomes:
+                queued.doubt, queued.asked = error, False
+                return True
             return await self._fail(queued, error)
-        self._counts.sent += 1
-        self._events.publish(MessageSent(queued.entry.message.chat, queued.entry.message.key))
-        return await self._end(queued, "sent")
+        return await self._end_sent(queued)
+
+    async def _settle(self, queued: Queued, doubt: TransportError) -> bool:
+        """Do with *queued*, which is in *doubt*, what the answer says, if there is one."""
+        if queued.outcome == "sent":
+            return await self._end_sent(queued)
+        if queued.outcome == "no":
+            queued.doubt = None
+            return await self._fail(queued, TransportError("the link says that it was not sent"))
+        if not self._stopped:
+            return await self._fail(queued, doubt)
+        # Recorded first: that fails when the lease is lost, and then the next owner asks, and announces.
+        await self._end(queued, "uncertain")
+        self._note_uncertain(queued.entry.message, doubt)
+        return False
 
     async def _fail(self, queued: Queued, error: TransportError) -> bool:
         message = queued.entry.message
@@ -241,21 +266,9 @@ class Sender:
         await self._untake(queued)
         return True
 
-    async def _try_to_send(self, message: OutboundMessage) -> None:
-        running = self._limit()
+    async def _send(self, message: OutboundMessage) -> None:
         try:
-            with running:
-                await self._send(message)
-        except TransportError:
-            raise
-        except (Exception, asyncio.CancelledError) as error:
-            if is_being_cancelled():
-                raise
-            if running.expired:
-                late = f"sending took more than {self._limit.limit_s:g} s and was given up"
-                raise TransportError(late, reason="timeout", sent="maybe") from error
-            logger.exception("sending a message to %s failed in a way that transports should not", message.chat)
-            raise TransportError(f"the transport failed: {type(error).__name__}", sent="maybe") from error
+            await self._link.send(message)
         finally:
             self._clearance.note_sent(message.chat)
 
@@ -264,6 +277,11 @@ class Sender:
         if queued.taken:
             queued.taken = False
             await self._move({queued.entry.id: "waiting"}, urgent=True)
+
+    async def _end_sent(self, queued: Queued) -> bool:
+        self._counts.sent += 1
+        self._events.publish(MessageSent(queued.entry.message.chat, queued.entry.message.key))
+        return await self._end(queued, "sent")
 
     async def _end(self, queued: Queued, state: SendState) -> bool:
         # Where nothing waits for it, "sent" may cost no commit of its own.

@@ -1,6 +1,16 @@
 """What a Delivery counts."""
 
 from dataclasses import dataclass
+from typing import Protocol
+
+
+class Counts(Protocol):
+    """Where the sender counts how messages ended."""
+
+    sent: int
+    uncertain: int
+    rejected: int
+    expired: int
 
 
 @dataclass(slots=True)

@@ -5,9 +5,10 @@ from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
 
+from ..connection.ports import Outcome
 from ..errors import TransportError
 from ..events import PairingOffered
-from ..messages import InboundMessage, MediaReference
+from ..messages import InboundMessage, MediaReference, OutboundMessage
 from .transport import FakeTransport, raise_next
 
 
@@ -16,6 +17,8 @@ class FakeMessenger(FakeTransport):
 
     ``presence_errors`` and ``save_errors`` are raised one for each call. ``copy_age_s`` is the age of the saved copy,
     None without one; ``media`` holds attachments by address; with ``is_reachable`` False no attempt makes sense.
+    ``outcomes`` tells by key what became of messages: "sent" after a send, and whatever else is put there.
+    ``outcome_errors`` are raised one for each question, and ``asked`` are the keys of all questions.
     """
 
     def __init__(self) -> None:
@@ -32,7 +35,21 @@ class FakeMessenger(FakeTransport):
         self.quarantined = 0
         self.presence_errors: deque[TransportError | None] = deque()
         self.save_errors: deque[TransportError | None] = deque()
+        self.outcomes: dict[str, Outcome] = {}
+        self.outcome_errors: deque[TransportError | None] = deque()
+        self.asked: list[str] = []
         self._saved = b""
+
+    async def send(self, message: OutboundMessage) -> None:
+        await super().send(message)
+        self.outcomes[message.key] = "sent"
+
+    async def outcome(self, key: str) -> Outcome | None:
+        self._check_open()
+        self.asked.append(key)
+        await self._hang("outcome")
+        raise_next(self.outcome_errors)
+        return self.outcomes.get(key)
 
     async def set_presence(self, available: bool) -> None:
         await self._hang("set_presence")

@@ -60,17 +60,21 @@ async def test_who_comes_later_owns_and_the_one_before_can_write_no_turn(databas
             assert len(await new.commit([turn("a")])) == 1
 
 
-async def test_what_was_being_sent_when_a_process_ended_is_uncertain_once(database: Database) -> None:
+async def test_what_was_being_sent_when_a_process_ended_is_handed_out_until_its_end_is_told(database: Database) -> None:
     async with PostgresDelivery(database, "shop") as first:
         await first.accept([inbound("a"), inbound("b")])
         await first.commit([turn("a")], taken={"a/0"})
         await first.commit([turn("b")])
     async with PostgresDelivery(database, "shop") as second:
-        assert [(e.message.key, e.state) for e in await second.interrupted()] == [("a/0", "uncertain")]
+        assert [(e.message.key, e.state) for e in await second.interrupted()] == [("a/0", "taken")]
         left = await second.unsent(0, 9)
         assert [(entry.message.key, entry.state) for entry in left] == [("b/0", "waiting")]
         assert 0 <= left[0].age_s < 60
     async with PostgresDelivery(database, "shop") as third:
+        (entry,) = await third.interrupted()
+        assert (entry.message.key, entry.state) == ("a/0", "taken")
+        assert 0 <= entry.age_s < 60
+        await third.move({entry.id: "uncertain"})
         assert list(await third.interrupted()) == []
         assert [entry.message.key for entry in await third.unsent(0, 9)] == ["b/0"]
         assert list(await third.unsent(left[0].id, 9)) == []

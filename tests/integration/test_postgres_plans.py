@@ -267,7 +267,8 @@ async def test_entries_that_were_being_sent_are_found_among_all(database: Explai
         await store.move({entry.id: "taken" for entry in entries})
         database.explained.clear()
         assert [entry.id for entry in await store.interrupted()] == [entry.id for entry in entries]
-    assert "outbox_open" in check(database.explained, 150)
+        assert "outbox_open" in check(database.explained, 150)
+        await store.move({entry.id: "uncertain" for entry in entries})
 
 
 async def test_the_inbox_is_counted_without_those_of_others(database: ExplainedDatabase) -> None:

@@ -371,6 +371,21 @@ async def test_a_code_and_qr_codes_are_offered_where_nobody_is_paired(empty_stag
     assert not any(isinstance(event, PairingEnded) for event in stage.events)
 
 
+async def test_a_cut_during_pairing_is_a_cut_and_codes_are_offered_again(empty_stage: Stage) -> None:
+    stage = empty_stage
+    await stage.bot.open(stage.hear)
+    await stage.until(lambda: any(isinstance(event, PairingOffered) for event in stage.events))
+    assert await stage.server.cut("bot")
+    loss = await stage.lost()
+    assert (loss.reason, loss.retryable) == (DisconnectReason.NETWORK, True)
+    await asyncio.sleep(0.3)  # whatever else it says
+    assert all(event.reason == DisconnectReason.NETWORK for event in stage.events if isinstance(event, Lost))
+    assert not any(isinstance(event, PairingEnded) for event in stage.events)
+    stage.events.clear()
+    await stage.bot.open(stage.hear)
+    await stage.until(lambda: any(isinstance(event, PairingOffered) for event in stage.events))
+
+
 async def test_a_damaged_session_is_restored_and_logs_in(stage: Stage) -> None:
     await stage.open()
     assert await stage.bot.save_session()

@@ -5,10 +5,10 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
-from ...connection.ports import DisconnectReason, Lost, Opened, Recovered, Sink
+from ...connection.ports import DisconnectReason, Lost, Opened, Outcome, Recovered, Sink
 from ...errors import TransportError
 from ...events import SessionRestored
 from ...messages import ChatId, InboundMessage, MediaReference, OutboundMessage
@@ -153,7 +153,7 @@ class WhatsAppTransport:
         except ConnectionError:
             logger.debug("not acknowledged, as the gateway process is gone: the messages come again")
 
-    # Its companions: ShowsTyping, ShowsPresence, SendsReceipts, FetchesMedia, Pairs, SavesSession, Reachable
+    # Its companions, in the order of connection.ports
 
     async def set_typing(self, chat: ChatId, typing: bool) -> None:
         """Show or hide the sign."""
@@ -191,6 +191,11 @@ class WhatsAppTransport:
         """Leave the account for good."""
         await self._request("log_out")
 
+    async def outcome(self, key: str) -> Outcome | None:
+        """What the spool tells of the message *key*, also of an earlier process; None: never begun, or forgotten."""
+        outcome: Outcome | Literal["begun"] | None = (await self._request("outcome", key=key))["outcome"]
+        return "maybe" if outcome == "begun" else outcome
+
     async def save_session(self) -> int | None:
         """Copy the session, by another process."""
         return None if self._session_url is not None else await self.session.save()
@@ -215,11 +220,6 @@ class WhatsAppTransport:
             return False
         writer.close()
         return True
-
-    async def outcome(self, key: str) -> str | None:
-        """What became of the message *key*, also of an earlier process: "sent", "no", "maybe", or None: never begun."""
-        outcome = (await self._request("outcome", key=key))["outcome"]
-        return "maybe" if outcome == "begun" else outcome
 
     async def _request(self, do: str, *, timeout_s: float | None = None, late: str = "no", **what: Any) -> Frame:
         if self._gateway is None:

@@ -27,7 +27,8 @@ SELECT seq, message_id, body, turn_id, turn_size FROM tecnobot.inbox
 WHERE chatbot_id = $1 AND seq > $2 ORDER BY seq LIMIT $3
 """
 _INTERRUPTED = """
-SELECT id, key, body FROM tecnobot.outbox WHERE chatbot_id = $1 AND body IS NOT NULL AND state = 'taken' ORDER BY id
+SELECT id, key, body, extract(epoch FROM now() - decided_at)::float AS age_s FROM tecnobot.outbox
+WHERE chatbot_id = $1 AND body IS NOT NULL AND state = 'taken' ORDER BY id
 """
 _UNSENT = """
 SELECT id, key, body, extract(epoch FROM now() - decided_at)::float AS age_s FROM tecnobot.outbox
@@ -167,10 +168,7 @@ class PostgresDelivery:
 
     async def interrupted(self) -> Sequence[OutboxEntry]:
         rows = await self._database.fetch(_INTERRUPTED, self._chatbot_id, idempotent=True)
-        entries = await self._readable(rows, "uncertain")
-        if entries:
-            await self.move({entry.id: "uncertain" for entry in entries})
-        return entries
+        return await self._readable(rows, "taken")
 
     async def unsent(self, after: int, limit: int) -> Sequence[OutboxEntry]:
         found: list[OutboxEntry] = []

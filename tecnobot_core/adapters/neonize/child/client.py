@@ -21,6 +21,9 @@ QUIET_S = 0.1
 # The server has said that it sent again all that it had; what is being read then is taken in by now.
 RESENT_WITHIN_S = 1.0
 
+# The library counts a code's time from a moment before the code is told here.
+CODE_MARGIN_S = 0.5
+
 _numbers = itertools.count(1)
 
 
@@ -46,6 +49,7 @@ class Client:
         self._leaving = False
         self._offered = False
         self._heard_at = time.monotonic()
+        self._code_ends_at = float("-inf")  # of the code that is shown
         self._reader = messages.Reader(library, take_groups=bool(settings.get("groups")))
         # Kept for the life of the process: goroutines may call back until its end.
         self._callbacks = (
@@ -107,10 +111,13 @@ class Client:
         # The first of a series is shown for longer: https://github.com/tulir/whatsmeow, qrchan.go
         lasts_s = 20.0 if self._offered else 60.0
         self._offered = True
+        self._code_ends_at = time.monotonic() + lasts_s - CODE_MARGIN_S
         self._say({"type": "pairing", "kind": "qr", "data": ctypes.string_at(data).decode(), "lasts_s": lasts_s})
 
     def _on_login_status(self, uuid: int, status: int) -> None:
-        for frame in link_events.login_status(ctypes.string_at(status).decode("utf-8", "replace")):
+        code_lasts_s = self._code_ends_at - time.monotonic()
+        text = ctypes.string_at(status).decode("utf-8", "replace")
+        for frame in link_events.login_status(text, code_lasts_s=code_lasts_s):
             self._say(frame)
 
     def _on_event(self, uuid: bytes, data: int, size: int, code: int) -> None:

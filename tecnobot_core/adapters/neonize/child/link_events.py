@@ -51,9 +51,15 @@ def read(definitions: ModuleType, code: int, content: bytes) -> Iterator[Frame]:
             yield from _ended(definitions, code, content)
 
 
-def login_status(status: str) -> Iterator[Frame]:
-    """What the end of a series of QR codes means; ``success`` is told by the event that follows it."""
+def login_status(status: str, *, code_lasts_s: float = 0.0) -> Iterator[Frame]:
+    """What the end of a series of QR codes means; ``success`` is told by the event that follows it.
+
+    A link that was cut ends it with "timeout" too: then the code that was shown would have lasted for *code_lasts_s*.
+    """
     if status == "success":
+        return
+    if status == "timeout" and code_lasts_s > 0:
+        yield _lost("network", "the link was cut during pairing", retryable=True)
         return
     yield {"type": "paired", "ok": False, "detail": status}
     reason = {"timeout": "pairing_timeout", "err-client-outdated": "outdated"}.get(status, "pairing_timeout")
