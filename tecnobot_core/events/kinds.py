@@ -89,7 +89,8 @@ class MessageSent(Event):
 class SendUncertain(Event):
     """The link broke while a message was being sent; it may or may not have arrived, and is not sent again.
 
-    A link that keeps account was asked when it was back, and did not know. Or the session was restored from an older copy, and the person has not written since.
+    A link that keeps account was asked when it was back, and did not know. Or the session was restored from an older
+    copy, and the person has not written since.
     """
 
     chat: ChatId
