@@ -233,13 +233,14 @@ async def test_it_can_be_opened_again() -> None:
 
 
 async def test_what_lives_at_the_start_is_left_out_of_collections_while_open() -> None:
-    assert gc.get_freeze_count() == 0
+    before = gc.get_freeze_count()  # some that Python froze
+    assert before < 1000
     async with MemoryManager(1000, probe=lambda: 0):
         assert gc.get_freeze_count() > 1000
         async with MemoryManager(1000, probe=lambda: 0):
             pass
         assert gc.get_freeze_count() > 1000
-    assert gc.get_freeze_count() == 0
+    assert gc.get_freeze_count() <= before
 
 
 async def test_releasers_hold_what_they_say_and_the_rest_is_unmanaged() -> None:

@@ -12,6 +12,7 @@ ENOUGH_SHARE = 1 / 16  # of the limit, where that is less
 TRIM_PAUSE_S = 5.0
 URGENT_TRIM_PAUSE_S = 0.25  # a trim of a heap of 200 MB takes some 80 ms
 COLLECT_PAUSE_S = 30.0  # a full collection of a million objects takes some 300 ms
+MAX_FROZEN_BY_PYTHON = 1000  # objects: Python 3.12 freezes 375 of its own at the start, others none
 
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # malloc.h
@@ -111,7 +112,7 @@ class Heap:
 
         Not where somebody else has done so: then it is theirs to undo.
         """
-        if gc.get_freeze_count() == 0:
+        if gc.get_freeze_count() <= MAX_FROZEN_BY_PYTHON:
             self._collect()
             gc.freeze()
             self._freezes = True
