@@ -8,7 +8,7 @@ from pathlib import Path
 
 from benchmarks._connection.findings import Findings
 from benchmarks._connection.stage import BOT, Stage, stage
-from tecnobot_core import Bot, ConnectionManager
+from tecnobot_core import Bot, ConnectionManager, EventBus
 from tecnobot_core.completion import Completion
 from tecnobot_core.events import MessageMissed
 from tecnobot_core.messages import ChatMessage
@@ -100,11 +100,12 @@ async def report_bursts(findings: Findings, folder: Path, *, n_bursts: int) -> N
 async def _conversation(on: Stage, *, settle_s: float) -> AsyncIterator[tuple[Conversation, Customer]]:
     """A bot that runs, and someone who can write to it; at the end all has come that comes."""
     model = Echo()
-    connection = ConnectionManager(on.bot)
-    bot = Bot(connection, model=model, settle_s=settle_s)
+    events = EventBus()
+    connection = ConnectionManager(on.bot, events=events)
+    bot = Bot(connection, model=model, settle_s=settle_s, events=events)
     async with on.customer() as ana:
         conversation = Conversation(on, ana, model)
-        bot.events.on(MessageMissed, lambda event: conversation.missed.add(event.message_id))
+        events.on(MessageMissed, lambda event: conversation.missed.add(event.message_id))
         running = asyncio.create_task(bot.run())
         try:
             await connection.wait_connected()
