@@ -65,7 +65,7 @@ def test_a_hundred_callers_load_once(takes_s: float) -> None:
         values = await asyncio.gather(*(cache.get_or_load("k", loader, policy="p") for _ in range(100)))
         took_s = resource.getrusage(resource.RUSAGE_SELF).ru_utime - before
         assert (values, loader.calls, now()) == ([1] * 100, 1, takes_s)
-        assert took_s < 0.1  # nobody polls: a hundred pollers would take seconds
+        assert took_s < 1  # nobody polls: a hundred pollers would take seconds; one collection of garbage takes 0.1
         counts = cache.statistics()
         assert [counts[f"p.{name}"] for name in ("loads", "misses", "waits", "saved_calls")] == [1, 1, 99, 99]
         assert await cache.get_or_load("k", loader, policy="p") == 1
