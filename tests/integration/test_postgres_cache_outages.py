@@ -76,7 +76,7 @@ async def test_a_database_that_is_killed_costs_nothing_and_is_used_again(tmp_pat
         began_at = time.process_time()
         for _ in range(1000):
             assert await guarded.get_many([A]) == {}
-        assert time.process_time() - began_at < 0.1
+        assert time.process_time() - began_at < 0.5
         await guarded.put_many([lasting(guarded, B)])
         with pytest.raises(StoreError):
             await guarded.delete_many([A])
