@@ -1,14 +1,17 @@
 """The gateway with the real library, against the project's own WhatsApp server on loopback."""
 
 import asyncio
+import contextlib
 import os
 import random
 import signal
+import sqlite3
 import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import psutil
 import pytest
 
@@ -384,6 +387,46 @@ async def test_a_cut_during_pairing_is_a_cut_and_codes_are_offered_again(empty_s
     stage.events.clear()
     await stage.bot.open(stage.hear)
     await stage.until(lambda: any(isinstance(event, PairingOffered) for event in stage.events))
+
+
+async def test_a_session_in_postgresql_is_paired_there_logs_in_and_leaves_no_file(
+    empty_stage: Stage, database_url: str, tmp_path: Path
+) -> None:
+    stage = empty_stage
+    stage.bot = stage.transport(session_url=database_url)
+    await stage.bot.open(stage.hear)
+    await stage.until(lambda: any(isinstance(event, PairingOffered) for event in stage.events))
+    await stage.bot.close()
+    await _move_account(tmp_path / "seeded.db", database_url)
+    await stage.open()
+    async with stage.customer() as ana:
+        await ana.say("¿abren hoy?", BOT)
+        question = await stage.message("¿abren hoy?")
+        await stage.bot.send(answer(question))
+        assert (await ana.next_message())["text"] == "buenas"
+    assert await stage.bot.save_session() is None
+    await stage.bot.close()
+    assert not [path for path in (tmp_path / "whatsapp").rglob("*") if path.name.startswith("session")]
+
+
+async def _move_account(seeded: Path, database_url: str) -> None:
+    """Put the account of a new file into the tables that the library has made in the database."""
+    await asyncio.to_thread(seed_device, seeded, BOT, 7, "Bot")
+    with contextlib.closing(sqlite3.connect(seeded)) as file:
+        file.row_factory = sqlite3.Row
+        (device,) = file.execute("SELECT * FROM whatsmeow_device")
+    connection = await asyncpg.connect(database_url)
+    try:
+        kinds = await connection.fetch(
+            "SELECT column_name, data_type FROM information_schema.columns WHERE table_name = 'whatsmeow_device'"
+        )
+        is_truth = {kind["column_name"]: kind["data_type"] == "boolean" for kind in kinds}
+        names = [name for name in device.keys() if device[name] is not None]  # noqa: SIM118
+        values = [bool(device[name]) if is_truth[name] else device[name] for name in names]
+        places = ", ".join(f"${number}" for number in range(1, len(names) + 1))
+        await connection.execute(f"INSERT INTO whatsmeow_device ({', '.join(names)}) VALUES ({places})", *values)
+    finally:
+        await connection.close()
 
 
 async def test_a_damaged_session_is_restored_and_logs_in(stage: Stage) -> None:
