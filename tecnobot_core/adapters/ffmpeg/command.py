@@ -13,6 +13,8 @@ SILENCE_S = 0.4  # a pause between sentences, not between words
 PROTOCOLS = "file"
 FORMATS = "ogg,mov,mp3,aac,amr,amrnb,amrwb,wav,flac,matroska,caf,aiff,asf,w64"
 
+_LEAD_S = 10.0  # more than a page of any container
+
 _QUIET = ("-hide_banner", "-nostdin", "-nostats", "-v", "error", "-threads", "1", "-filter_threads", "1")
 # The same source gives the same bytes, so that a recording that was forwarded has the same hash.
 _EXACT = ("-map_metadata", "-1", "-map_chapters", "-1", "-fflags", "+bitexact", "-flags:a", "+bitexact")
@@ -32,13 +34,22 @@ def encode_command(source: Path, target: Path, encoding: Encoding) -> list[str]:
 
 
 def cut_command(source: Path, spans: Sequence[Span], targets: Sequence[Path], codec: Codec) -> list[str]:
-    """Copy the packets of each span into its target."""
-    command = [*_QUIET, *_input(source)]
-    for span, target in zip(spans, targets, strict=True):
+    """Copy the packets of each span into its target.
+
+    Each reads the source from a little before its start: read once for all, every packet would go through every target.
+    """
+    command, outputs = [*_QUIET], []
+    for index, (span, target) in enumerate(zip(spans, targets, strict=True)):
+        # Seeking finds a page, not a packet; what lies before the start is dropped exactly, on the way out.
+        lead_s = min(_LEAD_S, span.start_s)
+        length_s = span.end_s - span.start_s
+        seek = ("-ss", f"{span.start_s - lead_s:.6f}") if span.start_s > lead_s else ()
+        command += [*seek, *_input(source, lead_s + length_s + 1)]
         # From zero there is no start: it would drop the first packet, which begins before zero.
-        start = ("-ss", f"{span.start_s:.6f}", "-avoid_negative_ts", "make_zero") if span.start_s > 0 else ()
-        command += ["-map", "0:a:0", *start, "-to", f"{span.end_s:.6f}", "-c", "copy", *_EXACT, *_file(target, codec)]
-    return command
+        start = ("-ss", f"{lead_s:.6f}", "-avoid_negative_ts", "make_zero") if lead_s > 0 else ()
+        outputs += ["-map", f"{index}:a:0", *start, "-t", f"{length_s:.6f}", "-c", "copy", *_EXACT]
+        outputs += _file(target, codec)
+    return [*command, *outputs]
 
 
 def join_command(sources: Sequence[Path], target: Path, encoding: Encoding, pause_s: float) -> list[str]:
