@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Sequence
+from importlib.resources import files
 from typing import Any, cast
 
 import pytest
@@ -15,13 +16,14 @@ from tecnobot_core.adapters.web.app import web_app
 from tecnobot_core.adapters.web.guard import Guard
 from tecnobot_core.adapters.web.pairing_route import PairingRoutes
 from tecnobot_core.adapters.web.qr import QUIET, draw_qr
+from tecnobot_core.connection import DisconnectReason, advice_for
 from tecnobot_core.events import Connected, ConnectionFailed, EventBus, PairingEnded, PairingOffered
 from tecnobot_core.testing import FakeClock
 from tests.test_web import TOKEN, ask
 
 NOW = 1_800_000_000.0
 DATA = "2@a-secret-that-joins,key,identity,more=="
-NOTHING = {"qr": None, "code": None, "expires_at": None, "detail": ""}
+NOTHING = {"qr": None, "code": None, "expires_at": None, "detail": "", "reason": ""}
 
 
 class Desk:
@@ -110,16 +112,28 @@ def test_nothing_is_shown_once_somebody_has_paired(event: PairingEnded | Connect
 
 
 @pytest.mark.parametrize(
-    "event",
-    [PairingEnded(paired=False, detail="nobody did"), ConnectionFailed("pairing_timeout", "x", "nobody did")],
+    ("event", "reason"),
+    [
+        (PairingEnded(paired=False, detail="nobody did"), ""),
+        (ConnectionFailed("pairing_timeout", "x", "nobody did"), "pairing_timeout"),
+    ],
 )
-def test_an_end_without_success_says_why(event: PairingEnded | ConnectionFailed) -> None:
+def test_an_end_without_success_says_why(event: PairingEnded | ConnectionFailed, reason: str) -> None:
     desk = Desk()
     desk.offer_qr()
     desk.events.publish(event)
-    assert desk.value() == {"state": "failed", **NOTHING, "detail": "nobody did"}
+    assert desk.value() == {"state": "failed", **NOTHING, "detail": "nobody did", "reason": reason}
     desk.offer_qr()
-    assert (desk.value()["state"], desk.value()["detail"]) == ("offered", "")
+    assert [desk.value()[name] for name in ("state", "detail", "reason")] == ["offered", "", ""]
+
+
+def test_the_page_says_every_advice_in_each_language() -> None:
+    script = files("tecnobot_core.adapters.web").joinpath("assets/pairing.js").read_text(encoding="utf-8")
+    told = [
+        set(re.findall(r"^ +(\w+):", block, re.MULTILINE))
+        for block in re.findall(r"because: \{\n(.*?)\n    \}", script, re.DOTALL)
+    ]
+    assert told == [{reason.value for reason in DisconnectReason if advice_for(reason)}] * 2
 
 
 # The drawing

@@ -5,11 +5,11 @@ from collections.abc import AsyncIterator
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import BrowserContext, expect
+from playwright.async_api import Browser, BrowserContext, expect
 
 from tecnobot_core.adapters.web import WebPairing, WebServer
 from tecnobot_core.adapters.web.qr import draw_qr
-from tecnobot_core.events import Connected, EventBus, PairingEnded, PairingOffered
+from tecnobot_core.events import Connected, ConnectionFailed, EventBus, PairingEnded, PairingOffered
 
 pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="session")]
 
@@ -67,3 +67,16 @@ async def test_the_page_asks_for_the_token_and_says_when_it_is_wrong(
     await field.press("Enter")
     await expect(status).to_have_text("The phone is linked. There is nothing to do here.")
     await expect(field).to_be_hidden()
+
+
+async def test_what_the_owner_should_do_is_said_in_spanish(
+    browser: Browser, pairing_server: WebServer, events: EventBus
+) -> None:
+    async with await browser.new_context(locale="es-CO") as context:
+        page = await context.new_page()
+        await page.goto(f"{pairing_server.url}/pairing#token={TOKEN}")
+        await expect(page.get_by_role("status")).to_have_text("Esperando un código…")
+        events.publish(ConnectionFailed("logged_out", "401", "the account removed this device: pair it again"))
+        await expect(page.locator("#detail")).to_have_text("La cuenta quitó este dispositivo: vincúlalo otra vez.")
+        events.publish(ConnectionFailed("new_reason", "418", "look at the phone"))
+        await expect(page.locator("#detail")).to_have_text("look at the phone")

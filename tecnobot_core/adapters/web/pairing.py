@@ -29,7 +29,7 @@ class WebPairing:
         self._clock = clock
         self._offers: dict[str, _Offer] = {}
         self._state: PairingState = "waiting"
-        self._detail = ""
+        self._detail = self._reason = ""
 
     def watch(self, events: EventBus) -> None:
         """Follow what happens from now on."""
@@ -39,8 +39,9 @@ class WebPairing:
         events.on(ConnectionFailed, self._fail)
 
     def value(self) -> dict[str, object]:
-        """In JSON types: ``state``, ``qr`` (size and SVG path of its modules), ``code``, ``expires_at``, ``detail``.
+        """In JSON types: state, qr (size and SVG path of its modules), code, expires_at, detail, reason.
 
+        ``detail`` says in English why there is nothing, ``reason`` is the word for it in `ConnectionFailed`.
         ``expires_at`` is when the last of what is offered does, in Unix seconds. What there is not is None, or empty.
         """
         now = self._clock()
@@ -54,6 +55,7 @@ class WebPairing:
             "code": None if code is None else code.event.data,
             "expires_at": max((offer.event.expires_at for offer in self._offers.values()), default=None),
             "detail": detail or self._detail,
+            "reason": self._reason,
         }
 
     def _qr(self) -> tuple[dict[str, object] | None, str]:
@@ -68,7 +70,7 @@ class WebPairing:
         return {"size": offer.drawing.size, "path": offer.drawing.path}, ""
 
     def _offer(self, event: PairingOffered) -> None:
-        self._state, self._detail = "offered", ""
+        self._state, self._detail, self._reason = "offered", "", ""
         self._offers[event.kind] = _Offer(event)
 
     def _end(self, event: PairingEnded) -> None:
@@ -78,8 +80,8 @@ class WebPairing:
         self._settle("paired", "")
 
     def _fail(self, event: ConnectionFailed) -> None:
-        self._settle("failed", event.advice or event.detail)
+        self._settle("failed", event.advice or event.detail, event.reason)
 
-    def _settle(self, state: PairingState, detail: str) -> None:
+    def _settle(self, state: PairingState, detail: str, reason: str = "") -> None:
         self._offers.clear()
-        self._state, self._detail = state, detail
+        self._state, self._detail, self._reason = state, detail, reason

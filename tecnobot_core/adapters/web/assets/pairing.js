@@ -2,6 +2,7 @@
 
 const PAIRING_TEXTS = {
   en: {
+    because: {}, // the bot says it in English
     code: "Or choose “Link with phone number instead” there, and enter:",
     enter: "Enter",
     failed: "It did not work.",
@@ -18,6 +19,16 @@ const PAIRING_TEXTS = {
     wrong: "That is not the token.",
   },
   es: {
+    because: {
+      attempts_exhausted: "Fallaron todos los intentos: revisa la red y el servidor, y vuelve a iniciar.",
+      auth_failed: "El servidor rechaza las credenciales: revísalas, o vincula otra vez.",
+      banned: "La cuenta no puede conectarse por ahora: mira el teléfono, y envía menos cuando pueda otra vez.",
+      logged_out: "La cuenta quitó este dispositivo: vincúlalo otra vez.",
+      outdated: "El servidor rechaza esta versión: actualiza el paquete del transporte.",
+      pairing_timeout: "Nadie confirmó la vinculación a tiempo: empieza otra vez con el teléfono a mano.",
+      replaced: "La misma sesión se abrió en otro lugar: detén la otra copia y vuelve a iniciar esta.",
+      store_error: "No se puede leer la sesión: restaura una copia guardada, o vincula otra vez.",
+    },
     code: "O elige ahí «Vincular con el número de teléfono» y escribe:",
     enter: "Entrar",
     failed: "No funcionó.",
@@ -34,6 +45,16 @@ const PAIRING_TEXTS = {
     wrong: "Ese no es el token.",
   },
   pt: {
+    because: {
+      attempts_exhausted: "Todas as tentativas falharam: verifique a rede e o servidor, e inicie de novo.",
+      auth_failed: "O servidor recusa as credenciais: verifique-as, ou conecte de novo.",
+      banned: "A conta não pode se conectar por enquanto: olhe o telefone, e envie menos quando puder de novo.",
+      logged_out: "A conta removeu este dispositivo: conecte-o de novo.",
+      outdated: "O servidor recusa esta versão: atualize o pacote do transporte.",
+      pairing_timeout: "Ninguém confirmou a conexão a tempo: comece de novo com o telefone à mão.",
+      replaced: "A mesma sessão foi aberta em outro lugar: pare a outra cópia e inicie esta de novo.",
+      store_error: "Não é possível ler a sessão: restaure uma cópia salva, ou conecte de novo.",
+    },
     code: "Ou escolha ali «Conectar com número de telefone» e digite:",
     enter: "Entrar",
     failed: "Não funcionou.",
@@ -59,11 +80,12 @@ const texts = PAIRING_TEXTS[language];
 const element = (id) => document.getElementById(id);
 
 /** Show *state*, and what is offered in it; nothing of an earlier offer stays. */
-function show(state, { qr = null, code = null, detail = "" } = {}) {
+function show(state, { qr = null, code = null, detail = "", reason = "" } = {}) {
   document.body.dataset.state = state;
   element("says").textContent = texts[state];
-  element("detail").textContent = detail;
-  element("detail").hidden = !detail;
+  const why = texts.because[reason] ?? detail;
+  element("detail").textContent = why;
+  element("detail").hidden = !why;
   element("entrance").hidden = state !== "no_token" && state !== "wrong";
   element("qr").hidden = element("steps").hidden = !qr;
   const svg = document.querySelector("#qr svg");
