@@ -187,7 +187,11 @@ async def test_a_message_that_finds_the_link_gone_for_good_may_be_sent_over_a_la
         assert (caught.value.sent, caught.value.retryable) == ("no", True)
 
 
-@pytest.mark.parametrize("error", [ZeroDivisionError("surprise"), asyncio.CancelledError()])
+class Panic(BaseException):
+    """As of a library written in Rust: not an Exception."""
+
+
+@pytest.mark.parametrize("error", [ZeroDivisionError("surprise"), Panic("surprise"), asyncio.CancelledError()])
 @pytest.mark.parametrize("method", ["open", "ping", "close"])
 async def test_whatever_a_transport_raises_is_a_loss_and_the_link_comes_back(
     method: str, error: BaseException, caplog: pytest.LogCaptureFixture
@@ -209,10 +213,13 @@ async def test_whatever_a_transport_raises_is_a_loss_and_the_link_comes_back(
         assert made.manager.status().state == "connected"
         assert not errors
     assert made.manager.status().state == "closed"
-    assert ("something other than a TransportError" in caplog.text) == isinstance(error, Exception)
+    surprising = not isinstance(error, asyncio.CancelledError)
+    assert ("something other than a TransportError" in caplog.text) == surprising
 
 
-@pytest.mark.parametrize("error", [TransportError("gone"), ZeroDivisionError("surprise"), asyncio.CancelledError()])
+@pytest.mark.parametrize(
+    "error", [TransportError("gone"), ZeroDivisionError("surprise"), Panic("surprise"), asyncio.CancelledError()]
+)
 async def test_an_acknowledgement_that_fails_stops_nothing(error: BaseException) -> None:
     async with link() as made:
         made.transport.deliver(inbound(1))
@@ -322,8 +329,46 @@ async def test_closing_while_waiting_ends_at_once() -> None:
         await made.manager.__aenter__()
 
 
-def test_limits_that_cannot_be_are_refused() -> None:
-    with pytest.raises(ValueError, match="base_delay_s"):
-        ConnectionManager(FakeTransport(), base_delay_s=5, max_delay_s=1)
-    with pytest.raises(ValueError, match="max_attempts"):
-        ConnectionManager(FakeTransport(), max_attempts=0)
+@pytest.mark.parametrize("bad", [0, -1, float("nan"), "30", True, None])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "base_delay_s",
+        "max_delay_s",
+        "heartbeat_s",
+        "save_session_s",
+        "connect_timeout_s",
+        "auth_timeout_s",
+        "pairing_timeout_s",
+        "ping_timeout_s",
+        "heal_timeout_s",
+        "close_timeout_s",
+        "stop_timeout_s",
+        "save_timeout_s",
+    ],
+)
+def test_times_that_cannot_be_are_refused(name: str, bad: object) -> None:
+    with pytest.raises(ValueError, match=rf"{name} must be a .*number of seconds above 0, not {bad!r}"):
+        ConnectionManager(FakeTransport(), **{name: bad})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"base_delay_s": 5, "max_delay_s": 1}, r"base_delay_s \(5\) must be at most max_delay_s \(1\)"),
+        ({"max_delay_s": float("inf")}, "max_delay_s must be a finite number"),
+        ({"stable_after_s": -1}, "stable_after_s must be a number of seconds of at least 0, not -1"),
+        ({"max_attempts": 0}, "max_attempts must be a whole number of at least 1, or None for no limit, not 0"),
+        ({"max_attempts": 2.5}, "max_attempts .* not 2.5"),
+        ({"recycle_after_opens": 0}, "recycle_after_opens must be a whole number of at least 1, not 0"),
+        ({"recycle_after_opens": None}, "recycle_after_opens .* not None"),
+    ],
+)
+def test_limits_that_cannot_be_are_refused(options: dict[str, object], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        ConnectionManager(FakeTransport(), **options)  # type: ignore[arg-type]
+
+
+def test_what_is_never_done_has_an_infinite_time() -> None:
+    never = float("inf")
+    ConnectionManager(FakeTransport(), heartbeat_s=never, save_session_s=never, stable_after_s=0, max_attempts=1)

@@ -400,6 +400,22 @@ async def test_a_doubt_of_the_transport_is_looked_into_at_once() -> None:
 
 
 @virtually
+async def test_a_doubt_that_is_taken_back_before_anybody_looks_is_forgotten() -> None:
+    transport = FakeTransport()
+    scene = Scene(transport)
+    async with scene.manager:
+        await asyncio.sleep(3)
+        transport.tell(Liveness(ok=False))
+        transport.tell(Liveness(ok=True))
+        await scene.settle()
+        link = scene.manager._machine._link
+        assert link is not None
+        assert not link.attention.is_set()  # if it were, no time would pass any more
+        await asyncio.sleep(31)
+        assert (transport.pings, scene.state, scene.manager.status().heartbeats_missed) == (1, "connected", 0)
+
+
+@virtually
 async def test_a_cut_during_a_ping_is_not_waited_out() -> None:
     transport = FakeTransport()
     scene = Scene(transport)
@@ -436,7 +452,7 @@ async def test_a_link_that_heals_in_time_is_left_alone() -> None:
 @virtually
 async def test_a_link_that_does_not_heal_is_taken_over(ending: str) -> None:
     transport = FakeTransport()
-    scene = Scene(transport)
+    scene = Scene(transport, base_delay_s=30)
     async with scene.manager:
         await scene.manager.wait_connected()
         transport.lose(heals=True)
@@ -449,8 +465,98 @@ async def test_a_link_that_does_not_heal_is_taken_over(ending: str) -> None:
         assert scene.loop.time() == pytest.approx(10 if ending == "time" else 0, abs=0.1)
         assert transport.closes == 1
         await scene.manager.wait_connected()
+        connected_at = {"time": 10 + 30, "asked": 0, "given_up": 30}[ending]
+        assert scene.loop.time() == pytest.approx(connected_at, abs=0.1)
         assert transport.opens == 2
         assert scene.all(Disconnected) == [Disconnected("network", True)]
+
+
+@pytest.mark.parametrize("heals", [True, False])
+@virtually
+async def test_a_listener_may_ask_for_a_link_as_soon_as_it_hears_of_the_loss(heals: bool) -> None:
+    transport = FakeTransport()
+    scene = Scene(transport, base_delay_s=30)
+    scene.manager.on("disconnected", lambda _: scene.manager.reconnect_now())
+    async with scene.manager:
+        await scene.manager.wait_connected()
+        transport.lose(heals=heals)
+        await scene.settle()
+        assert (scene.state, transport.opens, scene.loop.time()) == ("connected", 2, 0)
+
+
+@virtually
+async def test_who_asks_before_anybody_looks_at_the_loss_is_heard() -> None:
+    transport = FakeTransport()
+    scene = Scene(transport, base_delay_s=30)
+    async with scene.manager:
+        await scene.manager.wait_connected()
+        transport.lose(heals=True)
+        scene.manager.reconnect_now()
+        await scene.settle()
+        assert (scene.state, transport.opens, scene.loop.time()) == ("connected", 2, 0)
+
+
+@virtually
+async def test_a_link_that_healed_after_all_has_answered_whoever_asked() -> None:
+    transport = FakeTransport()
+    scene = Scene(transport, base_delay_s=30)
+    async with scene.manager:
+        await scene.manager.wait_connected()
+        transport.lose(heals=True)
+        await scene.until("recovering")
+        scene.manager.reconnect_now()
+        transport.recover()
+        await scene.settle()
+        assert (scene.state, transport.opens) == ("connected", 1)
+        transport.lose()
+        await scene.settle()
+        assert scene.state == "waiting"
+
+
+@virtually
+async def test_who_asks_while_a_lost_link_is_closed_does_not_wait_after_that() -> None:
+    transport = FakeTransport()
+    scene = Scene(transport, base_delay_s=30)
+    async with scene.manager:
+        await scene.manager.wait_connected()
+        transport.hanging.add("close")
+        transport.lose()
+        await asyncio.sleep(1)
+        scene.manager.reconnect_now()
+        await scene.manager.wait_connected()
+        assert scene.loop.time() <= 10 + PATIENCE_S
+        transport.hanging.clear()
+        transport.lose()
+        await scene.settle()
+        assert scene.state == "waiting"  # the question was answered
+
+
+@virtually
+async def test_who_asks_during_an_attempt_that_fails_gets_one_more_at_once() -> None:
+    transport = FakeTransport()
+    transport.hanging.add("open")
+    scene = Scene(transport, base_delay_s=30, connect_timeout_s=5)
+    async with scene.manager:
+        await asyncio.sleep(1)
+        scene.manager.reconnect_now()
+        await asyncio.sleep(5)
+        assert (scene.state, transport.opens) == ("connecting", 2)
+        await asyncio.sleep(6)
+        assert (scene.state, transport.opens) == ("waiting", 2)
+
+
+@virtually
+async def test_a_ban_is_waited_out_whoever_asked_before_it_was_known() -> None:
+    transport = FakeTransport()
+    scene = Scene(transport)
+    transport.admits = False
+    async with scene.manager:
+        await scene.settle()
+        scene.manager.reconnect_now()
+        transport.tell(Lost(DisconnectReason.BANNED, retry_after_s=3600))
+        await scene.until("parked")
+        await asyncio.sleep(3600)
+        assert (scene.state, transport.opens) == ("parked", 1)
 
 
 @virtually

@@ -28,6 +28,7 @@ from tests.virtual_time import VirtualLoop
 
 STABLE_S = 60.0
 REASONS = st.sampled_from([reason for reason in DisconnectReason if reason != DisconnectReason.ENDED])
+ERRORS = ("open_errors", "ping_errors", "presence_errors", "save_errors")
 METHODS = st.sampled_from(["open", "close", "ping", "set_presence", "save_session"])
 TOLD = st.sampled_from(
     [
@@ -43,6 +44,10 @@ TOLD = st.sampled_from(
         inbound(1),
     ]
 )
+
+
+class Panic(BaseException):
+    """As of a library written in Rust: not an Exception."""
 
 
 class Faults(RuleBasedStateMachine):
@@ -66,6 +71,13 @@ class Faults(RuleBasedStateMachine):
                 self.messenger.tell(event)
 
         self.runner.run(tell())
+
+    def all_is_well(self) -> None:
+        """Take all faults back that were not used up."""
+        self.messenger.hanging.clear()
+        self.messenger.admits = self.messenger.is_reachable = True
+        for errors in ERRORS:
+            getattr(self.messenger, errors).clear()
 
     @initialize(
         attempts=st.sampled_from([None, 1, 3]), parks=st.booleans(), reachable=st.booleans(), copy=st.booleans()
@@ -122,6 +134,10 @@ class Faults(RuleBasedStateMachine):
     def pings_will_fail(self, times: int) -> None:
         self.messenger.ping_errors.extend([TransportError("silence")] * times)
 
+    @rule(errors=st.sampled_from(ERRORS))
+    def it_panics(self, errors: str) -> None:
+        getattr(self.messenger, errors).append(Panic("surprise"))
+
     @rule(method=METHODS)
     def it_hangs(self, method: str) -> None:
         self.messenger.hanging.add(method)
@@ -140,6 +156,21 @@ class Faults(RuleBasedStateMachine):
         for _ in range(times):
             self.scene.manager.reconnect_now()
         self.play()
+
+    @rule(looks=st.booleans())
+    def who_asks_while_it_heals_waits_for_nothing(self, looks: bool) -> None:
+        self.all_is_well()
+        self.play(100)  # longer than any wait or attempt
+        if self.scene.state != "connected":
+            return
+        self.tell(Lost(heals=True))
+        if looks:
+            self.play()
+        opens, asked_at = self.messenger.opens, self.loop.time()
+        self.scene.manager.reconnect_now()
+        self.runner.run(self.scene.settle())
+        assert self.loop.time() == asked_at
+        assert self.messenger.opens > opens or self.scene.state in ("failed", "parked")
 
     @precondition(lambda self: self.scene.state == "failed")
     @rule()

@@ -34,9 +34,9 @@ FLOWS = (
 class Lossy(LiveBot):
     """A bot whose link loses messages."""
 
-    async def loses(self, id: str, chat: ChatId = ANA) -> list[str]:
+    async def loses(self, id: str, chat: ChatId = ANA, *, from_me: bool = False) -> list[str]:
         """What the bot says to the message *id*, which was lost."""
-        self.transport.tell(MessageMissed(chat, id))
+        self.transport.tell(MessageMissed(chat, id, from_me))
         return await self.next()
 
     async def is_quiet_about(self, id: str, chat: ChatId) -> bool:
@@ -107,6 +107,17 @@ async def test_nobody_is_asked_while_a_person_has_taken_over() -> None:
         assert await live.loses("x2") == [SPANISH.missed]
 
 
+async def test_what_the_owner_wrote_and_was_lost_is_a_takeover_that_asks_nobody() -> None:
+    async with Lossy(FLOWS, owner_silence_s=3600).connected() as live:
+        assert await live.says("horario") == ["De 9 a 18."]
+        assert await live.loses("x1", from_me=True) == []
+        assert live.turns[-1].answered_by == "owner"
+        assert await live.says("horario") == []
+        assert live.bot.statistics().missed == 1
+        await live.passes(3601)
+        assert await live.says("horario") == ["De 9 a 18."]
+
+
 async def test_nobody_is_asked_when_the_text_is_empty() -> None:
     async with Lossy(FLOWS, texts=replace(SPANISH, missed="")).connected() as live:
         assert await live.is_quiet_about("x1", ANA)
@@ -132,7 +143,7 @@ async def test_a_store_that_refuses_costs_a_question_and_nothing_else(caplog: py
     async with Lossy(FLOWS, store=Refusing(MemoryConversations())).connected() as live:
         with caplog.at_level(logging.WARNING):
             assert await live.is_quiet_about("x1", ANA)
-        assert "could not be asked to repeat a message: it is full" in caplog.text
+        assert "could not be noted: it is full" in caplog.text
         assert ANA.reveal() not in caplog.text
         assert await live.says("horario") == ["De 9 a 18."]
 

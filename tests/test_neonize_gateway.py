@@ -381,6 +381,23 @@ async def test_reachable_asks_the_proxy(make: Make) -> None:
     assert not await make(proxy=f"http://127.0.0.1:{port}").reachable()
 
 
+@pytest.mark.parametrize(
+    ("proxy", "port"), [("http://proxy", 80), ("https://proxy", 443), ("socks5://proxy", 1080), ("http://proxy:8", 8)]
+)
+async def test_a_proxy_without_a_port_has_that_of_its_scheme(
+    make: Make, monkeypatch: pytest.MonkeyPatch, proxy: str, port: int
+) -> None:
+    asked: list[object] = []
+
+    async def open_connection(*where: object) -> None:
+        asked.append(where)
+        raise ConnectionRefusedError
+
+    monkeypatch.setattr(asyncio, "open_connection", open_connection)
+    assert not await make(proxy=proxy).reachable()
+    assert asked == [("proxy", port)]
+
+
 async def test_the_process_has_nothing_of_the_bots_environment(
     transport: WhatsAppTransport, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -3,9 +3,11 @@
 import asyncio
 import os
 import sqlite3
+import subprocess
+import sys
 import time
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -125,6 +127,66 @@ async def test_a_damaged_session_is_told_and_the_newest_good_copy_put_in_its_pla
     assert not log.exists()
     assert any(name.endswith("session.db") for name in names(session.directory / "quarantine"))
     assert session.path.stat().st_mode & 0o777 == 0o600
+
+
+HOLD = """
+import sqlite3, sys
+database = sqlite3.connect(sys.argv[1], isolation_level=None)
+database.execute("BEGIN EXCLUSIVE")
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Let another process hold *path*."""
+    command = [sys.executable, "-c", HOLD, str(path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == b"held\n"
+        yield
+        holder.communicate(b"")
+
+
+@pytest.mark.parametrize(
+    "copy_timeout_s",
+    [1.0, pytest.param(30.0, marks=pytest.mark.slow)],  # no answer in time; SQLite's own word after 10 s
+)
+async def test_a_session_that_is_only_locked_is_to_be_tried_again_and_stays(
+    tmp_path: Path, copy_timeout_s: float
+) -> None:
+    session = Session(tmp_path / "whatsapp", copy_timeout_s=copy_timeout_s)
+    session.prepare()
+    write(session.path, note="old")
+    await Session(tmp_path / "whatsapp").save()
+    write(session.path, note="new")
+    with locked(session.path), pytest.raises(TransportError, match="cannot be read for now") as failure:
+        await session.check()
+    assert (failure.value.reason, failure.value.retryable) == ("unknown", True)
+    await Session(tmp_path / "whatsapp").check()
+    assert last_note(session.path) == "new"
+
+
+async def test_what_another_process_restored_is_told_once_when_the_bot_opens(
+    session: Session, clock: FakeClock
+) -> None:
+    write(session.path, note="first")
+    await session.save()
+    await clock.advance(60)
+    await session.restore()
+    transport = WhatsAppTransport(session.directory, fake=True, clock=clock)
+    events: list[TransportEvent] = []
+    await transport.open(events.append)
+    await transport.close()
+    assert [event.age_s for event in events if isinstance(event, SessionRestored)] == [pytest.approx(60, abs=1)]
+    events.clear()
+    await transport.open(events.append)
+    await transport.close()
+    assert await transport.restore_session() is not None  # told by whoever asked for it
+    await transport.open(events.append)
+    await transport.close()
+    assert not [event for event in events if isinstance(event, SessionRestored)]
 
 
 async def test_without_a_good_copy_nothing_is_touched(session: Session) -> None:

@@ -93,16 +93,40 @@ def test_what_a_crash_cut_off_is_dropped_and_what_was_before_it_stays(tmp_path: 
             assert waiting(spool)[-1] == "next"
 
 
-def test_a_damaged_record_ends_what_is_read(tmp_path: Path) -> None:
-    with opened(tmp_path / "spool") as spool:
+def test_what_a_disk_damaged_costs_no_record_behind_it_and_is_kept_aside(tmp_path: Path) -> None:
+    path = tmp_path / "spool"
+    with opened(path) as spool:
+        ends = [0]
+        for name in "abc":
+            spool.add(message(name, 'a text with {" in it'))
+            ends.append(path.stat().st_size)
+        spool.begin_sending("key")
+    whole = path.read_bytes()
+    for place in range(ends[1], ends[2]):  # in the middle: its length, its checksum, its body
+        damaged = bytearray(whole)
+        damaged[place] ^= 1
+        path.write_bytes(damaged)
+        with opened(path) as spool:
+            assert waiting(spool) == ["a", "c"]
+            assert spool.outcome("key") == ("begun", "")
+            assert spool.damaged_bytes == ends[2] - ends[1]
+        assert path.with_suffix(".damaged").read_bytes() == damaged
+        with opened(path) as spool:
+            assert (waiting(spool), spool.damaged_bytes) == (["a", "c"], 0)
+
+
+def test_a_damaged_end_is_taken_for_torn(tmp_path: Path) -> None:
+    path = tmp_path / "spool"
+    with opened(path) as spool:
         spool.add(message("a"))
-        end = (tmp_path / "spool").stat().st_size
+        end = path.stat().st_size
         spool.add(message("b"))
-    data = bytearray((tmp_path / "spool").read_bytes())
+    data = bytearray(path.read_bytes())
     data[end + 20] ^= 1
-    (tmp_path / "spool").write_bytes(data)
-    with opened(tmp_path / "spool") as spool:
-        assert waiting(spool) == ["a"]
+    path.write_bytes(data)
+    with opened(path) as spool:
+        assert (waiting(spool), spool.damaged_bytes) == (["a"], 0)
+        assert path.stat().st_size == end
 
 
 def test_the_file_stays_small_and_keeps_what_counts(tmp_path: Path) -> None:
@@ -208,6 +232,27 @@ def test_a_full_disk_is_told_and_hides_nothing_that_comes_later(tmp_path: Path) 
         assert spool.add(message("b"))
     with opened(tmp_path / "spool") as spool:
         assert waiting(spool) == ["a", "b"]
+
+
+def test_a_full_disk_hides_neither_an_acknowledgement_nor_an_outcome_from_this_process(tmp_path: Path) -> None:
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with opened(tmp_path / "spool") as spool:
+        spool.add(message("a"))
+        spool.note_arriving("z", "chat", 0.0)
+        spool.begin_sending("key")
+        resource.setrlimit(resource.RLIMIT_FSIZE, ((tmp_path / "spool").stat().st_size, limits[1]))
+        try:
+            with pytest.raises(OSError, match="too large"):
+                spool.acknowledge(["a"])
+            with pytest.raises(OSError, match="too large"):
+                spool.settle_arrivals(1000.0)
+            with pytest.raises(OSError, match="too large"):
+                spool.begin_sending("next")
+            spool.end_sending("key", "sent", "id")
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        spool.settle_arrivals(1000.0)
+        assert (len(spool), spool.outcome("key"), spool.outcome("next")) == (0, ("sent", "id"), None)
 
 
 def test_what_was_added_before_a_kill_is_there(tmp_path: Path) -> None:

@@ -16,10 +16,13 @@ from ..tasks import Tasks
 logger = logging.getLogger(__name__)
 
 MISSED = "missed"
+OWNER_MISSED = "owner_missed"
 
 
 class Losses:
     """While entered, counts what *connection* tells as missed, and with *asks* has each person asked to repeat it.
+
+    Where the owner wrote it, nobody is asked: the owner took over, whatever was said.
 
     *signal* journals a signal of a chat under an id that is known once: so each message is asked for once, also when it
     is told again after a restart, and the pipeline sees in the chat's turn whether a person has taken over. When the
@@ -55,14 +58,14 @@ class Losses:
     def _take(self, event: MessageMissed) -> None:
         self._delivery.statistics().missed += 1
         logger.warning("message %s of %s was lost on its way", event.message_id, event.chat)
-        if self._asks and not is_group(event.chat):
-            self._tasks.start(self._ask(event), "ask_to_repeat")
+        if (self._asks or event.from_me) and not is_group(event.chat):
+            self._tasks.start(self._tell(event), "tell_of_loss")
 
-    async def _ask(self, event: MessageMissed) -> None:
+    async def _tell(self, event: MessageMissed) -> None:
         try:
-            await self._signal(event.chat, MISSED, event.message_id)
+            await self._signal(event.chat, OWNER_MISSED if event.from_me else MISSED, event.message_id)
         except TecnobotError as error:
-            logger.warning("%s could not be asked to repeat a message: %s", event.chat, error)
+            logger.warning("the loss of a message in %s could not be noted: %s", event.chat, error)
 
     def _doubt(self, event: SessionRestored) -> None:
         self._delivery.doubt_sends()

@@ -145,7 +145,7 @@ def _require_free(target: Path, directory: Path, *, force: bool) -> None:
 
 def _lines(found: Found) -> Iterator[str]:
     yield f"bot       {'runs' if found.running else 'does not run'}"
-    yield f"session   {found.session.path}: {_condition(found.session)}"
+    yield f"session   {found.session.path}: {_session(found)}"
     yield f"copies    {len(found.copies)}"
     for copy in found.copies:
         yield f"          {copy.path.name}, of {_age(copy.age_s)} ago: {_condition(copy)}"
@@ -153,6 +153,12 @@ def _lines(found: Found) -> Iterator[str]:
         yield f"database  {found.stored}"
     elif found.stored is not None:
         yield f"database  {_stored_line(found.stored)}"
+
+
+def _session(found: Found) -> str:
+    """Before a pairing and after a logout there is no file, which is nothing broken."""
+    told = _condition(found.session)
+    return f"nobody is joined ({told})" if found.session.missing and not found.copies else told
 
 
 def _stored_line(stored: "Sequence[StoredCopy]") -> str:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from .numbers import check_count, check_seconds
 from .ports import Lost
 from .reasons import DisconnectReason, response_to
 
@@ -47,10 +48,12 @@ class Attempts:
         jitter: Callable[[float], float],
         park_on: Collection[DisconnectReason],
     ) -> None:
-        if not 0 < base_delay_s <= max_delay_s:
-            raise ValueError(f"base_delay_s ({base_delay_s}) must be above 0 and at most max_delay_s ({max_delay_s})")
-        if max_attempts is not None and max_attempts < 1:
-            raise ValueError(f"max_attempts must be at least 1, or None for no limit, not {max_attempts}")
+        check_seconds("base_delay_s", base_delay_s, finite=True)
+        check_seconds("max_delay_s", max_delay_s, finite=True)
+        check_seconds("stable_after_s", stable_after_s, least_s=0)
+        check_count("max_attempts", max_attempts, none_means="no limit")
+        if base_delay_s > max_delay_s:
+            raise ValueError(f"base_delay_s ({base_delay_s}) must be at most max_delay_s ({max_delay_s})")
         self.failures = 0
         self._waits = 0  # not the failures: the first wait is the base also when a stable link was lost
         self._used: set[str] = set()
@@ -79,7 +82,7 @@ class Attempts:
         """What to do about *loss* of a link that was *stable*, or of an attempt (not *stable*)."""
         if stable:
             self.forgive()
-        response = response_to(loss.reason, retryable=loss.retryable)
+        response = response_to(loss.reason, retryable=loss.retryable, sound=loss.sound)
         if response == "at_once" and self._first(response):
             return Verdict(loss, "retry")
         if response == "restore" and self._first(response):

@@ -2,11 +2,12 @@
 
 import asyncio
 import logging
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Coroutine
 from typing import Any, TypeVar
 
 from ..errors import TransportError
 from ..tasks import Tasks, is_being_cancelled
+from .losses import loss_of
 from .ports import Lost
 from .reasons import DisconnectReason
 
@@ -22,6 +23,7 @@ class Calls:
 
     def __init__(self) -> None:
         self._tasks = Tasks("connection.call")
+        self._surprises: set[tuple[str, type[BaseException]]] = set()
 
     def __len__(self) -> int:
         """How many run, also of those that nobody waits for any more."""
@@ -29,7 +31,7 @@ class Calls:
 
     def start(self, call: Coroutine[Any, Any, T], name: str) -> "asyncio.Task[T | Lost]":
         """Begin *call*; the task never fails: its result is the answer, or why there is none."""
-        task = self._tasks.start(_answer(call), name)
+        task = self._tasks.start(self._answer(call, name), name)
         # A task that is cancelled before its first step never awaits the call; Python would warn of that.
         task.add_done_callback(lambda _: call.close())
         return task
@@ -61,16 +63,34 @@ class Calls:
         """Wait until all have ended or *timeout_s* is over; True when all have."""
         return await self._tasks.wait(max(timeout_s, 0.0))
 
-
-async def _answer(call: Coroutine[Any, Any, T]) -> T | Lost:
-    try:
-        return await call
-    except TransportError as error:
-        return Lost(DisconnectReason(error.reason), str(error), error.retryable, retry_after_s=error.retry_after_s)
-    except asyncio.CancelledError:
-        if is_being_cancelled():
+    async def carry(self, call: Awaitable[None], name: str) -> None:
+        """Await *call* for its caller, without limit; whatever it raises is a TransportError."""
+        try:
+            await call
+        except TransportError:
             raise
-        return Lost(detail="the transport cancelled itself")
-    except Exception as error:
-        logger.exception("a transport raised something other than a TransportError")
+        except BaseException as error:
+            raise TransportError(self._explain(error, name).detail, sent="maybe") from error
+
+    async def _answer(self, call: Coroutine[Any, Any, T], name: str) -> T | Lost:
+        try:
+            return await call
+        except BaseException as error:
+            return self._explain(error, name)
+
+    def _explain(self, error: BaseException, name: str) -> Lost:
+        """What *error* means; raised again where it is not about the transport but about this task, or all of them."""
+        if isinstance(error, asyncio.CancelledError):
+            if is_being_cancelled():
+                raise error
+            return Lost(detail="the transport cancelled itself")
+        if isinstance(error, KeyboardInterrupt | SystemExit | GeneratorExit):
+            raise error
+        if (loss := loss_of(error)) is not None:
+            return loss
+        # Also what is no Exception, as a panic of a library in Rust. Each attempt may end so: one trace is enough.
+        surprise = (name, type(error))
+        trace = None if surprise in self._surprises else error
+        self._surprises.add(surprise)
+        logger.error("%s: a transport raised something other than a TransportError: %r", name, error, exc_info=trace)
         return Lost(detail=repr(error))

@@ -10,6 +10,7 @@ from ..events import Event, HeartbeatMissed
 from ..tasks import wait_or_sleep
 from .calls import Calls
 from .link import Link
+from .numbers import check_seconds
 from .ports import Lost, ShowsPresence, Transport
 from .reasons import DisconnectReason, response_to
 from .status import Record
@@ -35,6 +36,7 @@ class Heartbeat:
         show_presence: bool,
         sleep: Callable[[float], Coroutine[Any, Any, object]],
     ) -> None:
+        check_seconds("heartbeat_s", every_s)
         self._transport = transport
         self._presence = transport if show_presence and isinstance(transport, ShowsPresence) else None
         self._calls = calls
@@ -54,6 +56,7 @@ class Heartbeat:
             elif link.doubted and link.loss is None:
                 failure = await self._probe(link)
             else:
+                link.attention.clear()  # a doubt that was taken back; left set, it would be looked at for ever
                 continue
             if failure is not None and link.loss is None:  # lost meanwhile: the loss tells more
                 return failure
@@ -95,11 +98,12 @@ class Heartbeat:
 
     async def _ping(self, link: Link) -> Lost | None:
         asked_at = self._record.clock()
-        failure = await self._calls.ask(self._transport.ping(), self._ping_timeout_s, "ping", unless=link.lost)
-        if failure is None:
-            self._record.alive()
-            self._record.ping_s = self._record.clock() - asked_at
-        return failure
+        answer = await self._calls.ask(self._transport.ping(), self._ping_timeout_s, "ping", unless=link.lost)
+        if isinstance(answer, Lost):  # any other answer is one, whatever the transport returns
+            return answer
+        self._record.alive()
+        self._record.ping_s = self._record.clock() - asked_at
+        return None
 
 
 def _is_trouble_of_the_link(failure: Lost) -> bool:

@@ -22,6 +22,7 @@ from .calls import PATIENCE_S, Calls
 from .heartbeat import Heartbeat
 from .inbound import Changes, Inbound
 from .link import Link
+from .numbers import check_count
 from .opening import Deadlines, until_open
 from .ports import Lost, Reachable, Transport
 from .reasons import DisconnectReason, advice_for, response_to
@@ -63,6 +64,7 @@ class Machine:
         publish: Callable[[Event], None],
         sleep: Callable[[float], Coroutine[Any, Any, object]],
     ) -> None:
+        check_count("recycle_after_opens", recycle_after_opens)
         self._transport = transport
         self._attempts = attempts
         self._calls = calls
@@ -98,24 +100,30 @@ class Machine:
         return verdict.loss
 
     def reconnect_now(self) -> None:
-        """Let the next attempt begin now, if one is waited for."""
+        """Let the next attempt begin now, if one is waited for, or will be once the link is closed."""
+        if self._link is not None and self._link.up and self._link.loss is None:
+            return  # nothing is waited for, and a later loss is another matter
         self._asked.set()
         if self._link is not None and self._record.state == "recovering":
             self._link.attention.set()
 
     async def end_link(self, reason: str, *, will_reconnect: bool, within_s: float) -> None:
         """Hear nothing more of the link and close it; one that does not close is left behind and counted."""
+        self.drop_link(reason, will_reconnect=will_reconnect)
+        if self._closed:
+            return
+        answer = await self._calls.ask(self._transport.close(), within_s, "close")
+        self._closed = not isinstance(answer, Lost)
+        if isinstance(answer, Lost):
+            self._record.abandoned += 1
+            logger.warning("the transport did not close and is abandoned: %s", answer.detail)
+
+    def drop_link(self, reason: str, *, will_reconnect: bool) -> None:
+        """Hear nothing more of the link; it has yet to be closed."""
         link, self._link = self._link, None
         if link is not None:
             link.end()  # whatever it still says is not heard
             self._go_down(link, reason, will_reconnect)
-        if self._closed:
-            return
-        failure = await self._calls.ask(self._transport.close(), within_s, "close")
-        self._closed = failure is None
-        if failure is not None:
-            self._record.abandoned += 1
-            logger.warning("the transport did not close and is abandoned: %s", failure.detail)
 
     async def _connect(self, verdict: Verdict | None) -> Link:
         """One cycle, from being down to being up."""
@@ -134,6 +142,7 @@ class Machine:
         return link
 
     async def _attempt(self) -> Link:
+        self._asked.clear()
         if (failure := await self._preflight()) is not None:
             raise LinkLostError(await self._conclude(failure, stable=False))
         self._record.resumes_at = None
@@ -185,7 +194,7 @@ class Machine:
         self._record.lost(loss)
         self._go_down(link, loss.reason, will_reconnect=True)
         self._record.enter("recovering")
-        if not link.recovered:
+        if not link.recovered and not self._asked.is_set():
             link.attention.clear()
             await wait_or_sleep(link.attention, self._limits.heal_s, sleep=self._sleep)
         return link.recovered
@@ -205,6 +214,7 @@ class Machine:
         return verdict
 
     def _go_up(self, link: Link) -> None:
+        self._asked.clear()
         link.up = True
         self._publish(Connected(self._record.went_up()))
 
@@ -226,8 +236,8 @@ class Machine:
         loss, delay_s = verdict.loss, verdict.delay_s
         self._announced = verdict
         self._record.resumes_at = None if delay_s is None else self._record.clock() + delay_s
-        self._asked.clear()
         if verdict.response == "park":
+            self._asked.clear()  # whoever asked did not know yet why it is parked
             self._record.enter("parked")
             self._publish(ConnectionParked(loss.reason, loss.detail, advice_for(loss.reason), delay_s))
         else:

@@ -120,6 +120,7 @@ class ConnectionManager(Observable):
             save_s=save_timeout_s,
         )
         self._stopping = False
+        self._ended: Lost | None = None  # why there is no link any more, and never will be
         self._tasks = Tasks("connection", on_failure=self.events.task_failed)
         self._calls = Calls()
         self._changes = Changes()
@@ -188,6 +189,7 @@ class ConnectionManager(Observable):
                 await self._changes.wait()
             return
         self._stopping = True
+        self._ended = self._ended or Lost(DisconnectReason.STOPPED, "the connection was closed", retryable=False)
         self._record.enter("stopping")
         try:
             try:
@@ -229,8 +231,9 @@ class ConnectionManager(Observable):
         a later link may carry it. ``wait_connected`` tells whether this one will.
         """
         if not self._record.up:
-            raise TransportError(f"not connected ({self._record.state})", reason=self._record.loss.reason)
-        await self.transport.send(message)
+            reason = (self._ended or self._record.loss).reason
+            raise TransportError(f"not connected ({self._record.state})", reason=reason)
+        await self._calls.carry(self.transport.send(message), "send")
         self._record.useful()
 
     async def outcome(self, key: str) -> Outcome | None:
@@ -249,7 +252,7 @@ class ConnectionManager(Observable):
         """Return when the link is up; TransportError when it never will be."""
         while not self._record.up:
             if self._record.state in ("failed", "closed"):
-                raise failure_of(self._record.loss)
+                raise failure_of(self._ended or self._record.loss)
             await self._changes.wait()
 
     def reconnect_now(self) -> None:
@@ -264,15 +267,20 @@ class ConnectionManager(Observable):
     async def _run(self) -> None:
         try:
             loss = await self._machine.run()
-        except Exception as error:
-            # Not the transport's, but a parameter's, such as the jitter; nobody may wait for this link for ever.
+        except BaseException as error:
+            # Not the transport's, but a parameter's, such as the jitter.
             loss = Lost(detail=repr(error), retryable=False)
-            await self._machine.end_link(loss.reason, will_reconnect=False, within_s=self._limits.close_s)
-            self._fail(loss)
+            if isinstance(error, Exception):
+                await self._machine.end_link(loss.reason, will_reconnect=False, within_s=self._limits.close_s)
             raise
-        self._fail(loss)
+        finally:
+            self._fail(loss)  # whatever ended it, nobody may wait for this link for ever
 
     def _fail(self, loss: Lost) -> None:
+        if self._stopping:
+            return  # aclose says how it ends
+        self._ended = loss
+        self._machine.drop_link(loss.reason, will_reconnect=False)
         self._record.lost(loss)
         self._record.enter("failed")
         self._inbound.end(lambda: failure_of(loss))

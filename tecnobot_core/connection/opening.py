@@ -2,10 +2,11 @@
 
 import asyncio
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from .inbound import Changes
 from .link import Link
+from .numbers import check_seconds
 from .ports import Lost
 from .reasons import DisconnectReason
 from .status import ConnectionState, Record
@@ -24,6 +25,10 @@ class Deadlines:
     stop_s: float  # all of aclose
     save_s: float
 
+    def __post_init__(self) -> None:
+        for name, value in asdict(self).items():
+            check_seconds(f"{name.removesuffix('_s')}_timeout_s", value)  # as the manager's users call it
+
 
 async def until_open(
     link: Link, opening: "asyncio.Task[Lost | None]", changes: Changes, record: Record, limits: Deadlines
@@ -35,7 +40,7 @@ async def until_open(
     while link.loss is None:
         if opening.done():
             returned_at = _now() if returned_at is None else returned_at
-            if (failure := opening.result()) is not None:
+            if isinstance(failure := opening.result(), Lost):
                 return failure
             if link.opened:
                 return None

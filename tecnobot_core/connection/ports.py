@@ -21,7 +21,8 @@ class Lost:
 
     With reason ENDED there is only no more input: what is still to be sent can be sent until ``close``. *heals*: the
     transport is connecting again by itself, and tells Recovered, or another Lost when it gives up. *retry_after_s* is
-    how long the other side wants to be left alone, where it said so.
+    how long the other side wants to be left alone, where it said so. *sound*: a STORE_ERROR for which the session is
+    not to blame, as a full disk, so that no older copy of it would help.
     """
 
     reason: DisconnectReason = DisconnectReason.UNKNOWN
@@ -29,6 +30,7 @@ class Lost:
     retryable: bool = True
     heals: bool = False
     retry_after_s: float | None = None
+    sound: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,8 +22,9 @@ class DisconnectReason(StrEnum):
     BANNED = "banned"  # for a while, or until the owner has settled it
     OUTDATED = "outdated"
     AUTH_FAILED = "auth_failed"
-    STORE_ERROR = "store_error"  # the session cannot be read or written
+    STORE_ERROR = "store_error"  # the session, or a file or program beside it, cannot be used
     PAIRING_TIMEOUT = "pairing_timeout"
+    PAIRING_FAILED = "pairing_failed"  # it was confirmed, but not by the phone, or was refused
     ENDED = "ended"  # a replayed file, a closed terminal
     ATTEMPTS_EXHAUSTED = "attempts_exhausted"
     STOPPED = "stopped"
@@ -45,6 +46,7 @@ _RESPONSES: Mapping[DisconnectReason, Response] = {
     DisconnectReason.OUTDATED: "fail",
     DisconnectReason.AUTH_FAILED: "fail",
     DisconnectReason.PAIRING_TIMEOUT: "fail",
+    DisconnectReason.PAIRING_FAILED: "fail",
     DisconnectReason.ENDED: "fail",
     DisconnectReason.ATTEMPTS_EXHAUSTED: "fail",
     DisconnectReason.STOPPED: "fail",
@@ -56,15 +58,24 @@ _ADVICE: Mapping[DisconnectReason, str] = {
     DisconnectReason.BANNED: "the account may not connect for now: look at the phone, and send less when it may again",
     DisconnectReason.OUTDATED: "the server refuses this version: upgrade the package of the transport",
     DisconnectReason.AUTH_FAILED: "the server refuses the credentials: check them, or pair again",
-    DisconnectReason.STORE_ERROR: "the session cannot be read: restore a saved copy, or pair again",
+    DisconnectReason.STORE_ERROR: (
+        "the session cannot be used: look at the named file, its rights and the free space of its disk; "
+        "if it is damaged, restore a saved copy, or pair again"
+    ),
+    DisconnectReason.PAIRING_FAILED: "the pairing was not valid: start again with a new code",
     DisconnectReason.PAIRING_TIMEOUT: "nobody confirmed the pairing in time: start again with the phone at hand",
     DisconnectReason.ATTEMPTS_EXHAUSTED: "all attempts failed: check the network and the server, then start again",
 }
 
 
-def response_to(reason: DisconnectReason, *, retryable: bool) -> Response:
-    """What to do about a loss; a transport's word that trying again is useless is believed."""
+def response_to(reason: DisconnectReason, *, retryable: bool, sound: bool = False) -> Response:
+    """What to do about a loss; a transport's word that trying again is useless is believed.
+
+    A *sound* session, which something else is in the way of, is never replaced by an older copy.
+    """
     response = _RESPONSES.get(reason, "retry")
+    if sound and response == "restore":
+        response = "retry"
     return "fail" if not retryable and response in ("retry", "at_once") else response
 
 

@@ -10,6 +10,7 @@ from ..events import Event, SessionRestored, SessionSaved, SessionSaveFailed
 from .backoff import Verdict
 from .calls import Calls
 from .inbound import Changes
+from .numbers import check_seconds
 from .ports import Lost, SavesSession
 from .reasons import DisconnectReason
 from .status import Record
@@ -74,7 +75,11 @@ class SessionKeeper:
         """
         if verdict.loss.reason == DisconnectReason.LOGGED_OUT:
             async with self._alone:
-                await self._calls.ask(self._transport.quarantine_session(), self._timeout_s, "quarantine_session")
+                done = await self._calls.ask(
+                    self._transport.quarantine_session(), self._timeout_s, "quarantine_session"
+                )
+            if isinstance(done, Lost):
+                logger.warning("the revoked session could not be put aside: %s", done.detail)
             return verdict
         if verdict.response != "restore":
             return verdict
@@ -100,6 +105,7 @@ def keeper_of(
     sleep: Callable[[float], Coroutine[Any, Any, object]],
 ) -> SessionKeeper | None:
     """A keeper, where *transport* has a session to keep."""
+    check_seconds("save_session_s", every_s)
     if not isinstance(transport, SavesSession):
         return None
     return SessionKeeper(

@@ -133,7 +133,7 @@ class Record:
             opens=self.opens,
             last_reason=str(self.loss.reason) if self._last_error else "",
             advice=advice_for(self.loss.reason) if down else "",
-            next_attempt_in_s=None if self.resumes_at is None else max(self.resumes_at - now, 0.0),
+            next_attempt_in_s=self._resumes_in_s(now),
             proof_of_life_age_s=_age_s(now, self._alive_at),
             useful_event_age_s=_age_s(now, self._useful_at),
             ping_s=self.ping_s,
@@ -143,6 +143,11 @@ class Record:
             abandoned=self.abandoned,
             disconnects_by_reason=dict(self.disconnects),
         )
+
+    def _resumes_in_s(self, now: float) -> float | None:
+        if self.resumes_at is None or self.state not in ("waiting", "parked"):
+            return None
+        return max(self.resumes_at - now, 0.0)
 
 
 def failure_of(loss: Lost) -> TransportError:

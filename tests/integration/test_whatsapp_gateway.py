@@ -330,6 +330,33 @@ async def test_what_cannot_be_reached_or_opened_is_told_apart(stage: Stage) -> N
     assert failure.value.reason == "store_error"
 
 
+async def test_media_that_hang_hold_up_neither_texts_nor_other_media(stage: Stage, tmp_path: Path) -> None:
+    (tmp_path / "photo.jpg").write_bytes(os.urandom(5_000))
+    await stage.open()
+    async with stage.customer() as ana:
+        await ana.send_voice(os.urandom(3_000), BOT, seconds=1)
+        await stage.until(lambda: bool(stage.messages))
+        message = stage.messages[0]
+        assert message.media is not None
+        media = MediaReference(kind="image", address=str(tmp_path / "photo.jpg"))
+        stage.bot._send_timeout_s = stage.bot._fetch_timeout_s = 2.0
+        await stage.server.set_mode(upload="hang", media="hang")
+        with pytest.raises(TransportError, match="no answer to fetch"):
+            await stage.bot.fetch_media(message.media, tmp_path / "note.ogg", max_bytes=MIB)
+        picture = answer(message, "mira", media=media)
+        with pytest.raises(TransportError, match="no answer to send"):
+            await stage.bot.send(picture)
+        assert await stage.bot.outcome(picture.key) == "no"
+        await stage.bot.send(OutboundMessage(chat=message.chat, key="text", text="sigo aquí"))
+        assert (await ana.next_message())["text"] == "sigo aquí"
+        await stage.server.set_mode(upload=None, media=None)
+        stage.bot._send_timeout_s = stage.bot._fetch_timeout_s = 20.0
+        assert await stage.bot.fetch_media(message.media, tmp_path / "again.ogg", max_bytes=MIB) == 3_000
+        await stage.bot.send(picture)
+        assert "mira" in str((await ana.next_message())["message"])
+    assert not [event for event in stage.events if isinstance(event, Lost)]
+
+
 @pytest.mark.slow
 async def test_closing_is_bounded_while_the_server_never_answers(stage: Stage) -> None:
     for modes in ({"upgrade": "hang"}, {"proxy": "hang"}, {"handshake": "hang"}):

@@ -30,6 +30,8 @@ class Device:
     queue: dict[QueueKey, Node] = field(default_factory=dict)
     """What the device has not acknowledged, in the order of delivery."""
     link: Link | None = None
+    noise_key: bytes | None = None
+    """By which it is known when it logs in; None: it came already paired, and nothing was told of its keys."""
 
     @property
     def label(self) -> str:
@@ -81,14 +83,35 @@ class Account:
 
 
 class Accounts:
-    """Everyone who has logged in once."""
+    """Everyone who has joined here, or logged in once."""
 
     def __init__(self) -> None:
         self._accounts: dict[str, Account] = {}
+        self._removed: set[tuple[str, int]] = set()
 
-    def log_in(self, number: str, device_number: int) -> Device:
+    def log_in(self, number: str, device_number: int, noise_key: bytes) -> Device | None:
+        """None when the device was removed, or is another than the one that joined under this number."""
+        if (number, device_number) in self._removed:
+            return None
         account = self._accounts.setdefault(number, Account(number))
-        return account.devices.setdefault(device_number, Device(account, device_number))
+        device = account.devices.setdefault(device_number, Device(account, device_number))
+        return device if device.noise_key in (None, noise_key) else None
+
+    def next_device(self, number: str) -> int:
+        """A number for one more device of the account; those of removed devices are not given again."""
+        taken = {device for owner, device in self._removed if owner == number} | {0}
+        account = self._accounts.get(number)
+        return max(taken | set(account.devices if account else ())) + 1
+
+    def join(self, number: str, device_number: int, noise_key: bytes) -> None:
+        """Let a device log in, with this key only."""
+        account = self._accounts.setdefault(number, Account(number))
+        account.devices[device_number] = Device(account, device_number, noise_key=noise_key)
+
+    def remove(self, device: Device) -> None:
+        """Never let it in again."""
+        del device.account.devices[device.number]
+        self._removed.add((device.account.number, device.number))
 
     def find(self, jid: Jid | None) -> Account | None:
         """The account under either of its addresses."""

@@ -11,8 +11,9 @@ from tests.whatsapp_server.certificates import NoiseIdentity
 from tests.whatsapp_server.faults import Fault
 from tests.whatsapp_server.nodes import LID, SERVER, Node
 from tests.whatsapp_server.noise import Channel, Frames, respond
+from tests.whatsapp_server.pairing import Pairing
 from tests.whatsapp_server.protobuf import Fields
-from tests.whatsapp_server.queries import Queries, pairing_offer
+from tests.whatsapp_server.queries import Queries
 from tests.whatsapp_server.relay import Relay
 
 # Field numbers of ClientPayload.
@@ -29,12 +30,13 @@ _REFUSAL_S = 0.1
 class WebsocketLink:
     """``accounts.Link`` over a websocket. A muted link says nothing: the half-open connection of a dead server."""
 
-    def __init__(self, client: str, socket: ServerConnection, relay: Relay, queries: Queries) -> None:
+    def __init__(self, client: str, socket: ServerConnection, relay: Relay, queries: Queries, pairing: Pairing) -> None:
         self.client = client
         self.active = False
         self._socket = socket
         self._relay = relay
         self._queries = queries
+        self._pairing = pairing
         self._muted = False
         self._device: Device | None = None
         self._outgoing: asyncio.Queue[Node | None] = asyncio.Queue()
@@ -43,15 +45,16 @@ class WebsocketLink:
         """Serve until the client leaves."""
         if self._relay.modes.get("handshake", self.client):
             return await self._socket.wait_closed()
-        channel, login = await respond(Frames(self._socket), identity)
+        channel, noise_key, login = await respond(Frames(self._socket), identity)
         writing = asyncio.create_task(self._write(channel))
         try:
-            self._log_in(login)
+            self._log_in(noise_key, login)
             while True:
                 self._receive(await channel.receive())
         finally:
             writing.cancel()
             await asyncio.gather(writing, return_exceptions=True)
+            self._pairing.leave(self)
             if self._device is not None and self._device.link is self:
                 self._device.link = None
 
@@ -70,27 +73,35 @@ class WebsocketLink:
 
     def _receive(self, node: Node) -> None:
         device = self._device
-        if node.tag == "iq":
+        if device is None:
+            self._send_all(self._pairing.receive(self, node))
+        elif node.tag == "iq":
             self._send_all(self._queries.answer(self.client, device, node))
-            if device is not None and node.child("active") is not None:
+            if node.child("active") is not None:
                 self._activate(device)
-        elif device is not None:
+        else:
             self._send_all(self._relay.receive(self.client, device, node))
 
-    def _log_in(self, login: Fields) -> None:
+    def _log_in(self, noise_key: bytes, login: Fields) -> None:
         if _USERNAME not in login:
-            self._relay.statistics["pairing_offers"] += 1
-            return self.send(pairing_offer())
+            return self._pairing.offer(self, noise_key, login)
         self._relay.statistics["logins"] += 1
         fault = self._fault_of_login()
-        device = self._relay.accounts.log_in(str(login.number(_USERNAME)), login.number(_DEVICE))
-        if isinstance(device.link, WebsocketLink):
-            device.link.suffer(Fault.parse("replaced"))
-        device.link, self._device = self, device
+        device = self._relay.accounts.log_in(str(login.number(_USERNAME)), login.number(_DEVICE), noise_key)
+        if device is None:
+            fault = Fault.parse("failure 401")
+        else:
+            self._take_over(device)
         if fault is not None:
             asyncio.get_running_loop().call_later(_REFUSAL_S, self.suffer, fault)
             return
+        assert device is not None
         self.send(Node.of("success", t=now(), lid=device.jid(LID), location="test"))
+
+    def _take_over(self, device: Device) -> None:
+        if isinstance(device.link, WebsocketLink):
+            device.link.suffer(Fault.parse("replaced"))
+        device.link, self._device = self, device
 
     def _fault_of_login(self) -> Fault | None:
         text = self._relay.modes.get("on_connect", self.client)

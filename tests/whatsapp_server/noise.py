@@ -74,8 +74,8 @@ class Channel:
         await self._frames.write(data)
 
 
-async def respond(frames: Frames, identity: NoiseIdentity) -> tuple[Channel, Fields]:
-    """Answer a client's handshake; return the channel, and the ClientPayload that says who logs in.
+async def respond(frames: Frames, identity: NoiseIdentity) -> tuple[Channel, bytes, Fields]:
+    """Answer a client's handshake; return the channel, the client's static key and the ClientPayload: who logs in.
 
     Raises cryptography's ``InvalidTag`` when the client does not speak the same keys.
     """
@@ -94,9 +94,10 @@ async def respond(frames: Frames, identity: NoiseIdentity) -> tuple[Channel, Fie
     await frames.write(field(_SERVER_HELLO, hello))
 
     finish = Fields.parse(await frames.read()).message(_CLIENT_FINISH)
-    state.mix(ephemeral, state.decrypt(finish.bytes(_FINISH_STATIC)))
+    client_static = state.decrypt(finish.bytes(_FINISH_STATIC))
+    state.mix(ephemeral, client_static)
     login = Fields.parse(state.decrypt(finish.bytes(_FINISH_PAYLOAD)))
-    return Channel(frames, *state.split()), login
+    return Channel(frames, *state.split()), client_static, login
 
 
 class _Handshake:

@@ -1,16 +1,15 @@
-"""Answers to what clients ask: keys, devices, media hosts, settings, pairing."""
+"""Answers to what clients ask: keys, devices, media hosts, settings, to leave."""
 
 import itertools
 from collections.abc import Callable
 
 from tests.whatsapp_server.accounts import Account, Device, now
 from tests.whatsapp_server.media import HOST
-from tests.whatsapp_server.nodes import LID, SERVER, Content, Jid, Node
+from tests.whatsapp_server.nodes import LID, PHONE, SERVER, Content, Jid, Node
 from tests.whatsapp_server.relay import Relay
 
 _FEW_KEYS = 5
 _PRIVACY = ("readreceipts", "last", "online", "profile")
-_PAIRING_REFERENCES = 6
 _HOURS_6_S = 21_600
 
 
@@ -23,19 +22,17 @@ class Queries:
             "usync": self._users,
             "w:m": _media_hosts,
             "privacy": _privacy,
+            "md": self._devices,
         }
 
-    def answer(self, client: str, device: Device | None, query: Node) -> list[Node]:
-        """None, or one; *device* is None while the client has not logged in."""
+    def answer(self, client: str, device: Device, query: Node) -> list[Node]:
+        """None, or one."""
         namespace = query.text("xmlns") or ""
         self._relay.statistics[f"query_{namespace}"] += 1
         if query.text("type") in ("result", "error") or self._relay.modes.get("ignore_query", client) == namespace:
             return []
-        if device is None:
-            content = _pairing(query)
-        else:
-            answer = self._answers.get(namespace)
-            content = answer(device, query) if answer else None
+        answer = self._answers.get(namespace)
+        content = answer(device, query) if answer else None
         return [Node.of("iq", content, from_=SERVER, type="result", id=query.text("id"))]
 
     def _keys(self, device: Device, query: Node) -> Content:
@@ -66,6 +63,15 @@ class Queries:
         for other in account.ready_devices():
             if other is not device:
                 other.deliver(self._notification(account.lid_jid, "account_sync", devices))
+
+    def _devices(self, device: Device, query: Node) -> Content:
+        """A device may leave its own account."""
+        leaving = query.child("remove-companion-device")
+        if leaving is not None and leaving.jid("jid") in (device.jid(PHONE), device.jid(LID)):
+            self._relay.note("in", device, leaving)
+            self._relay.accounts.remove(device)
+            self._announce(device)
+        return None
 
     def _bundle(self, jid: Jid | None) -> Node:
         """What opens a session with a device. A one-time key is handed out once."""
@@ -105,19 +111,6 @@ class Queries:
         account = self._relay.accounts.find(phone)
         found = Node.of("contact", contact.content, type="in" if account else "out")
         return Node.of("user", [found], jid=account.lid_jid if account else None, pn_jid=phone)
-
-
-def pairing_offer() -> Node:
-    """What a client without a session is told: references, each to be shown as a QR code for a while."""
-    references = [Node.of("ref", f"2@REFERENCE{number}".encode()) for number in range(_PAIRING_REFERENCES)]
-    return Node.of("iq", [Node.of("pair-device", references)], from_=SERVER, type="set", id="1", xmlns="md")
-
-
-def _pairing(query: Node) -> Content:
-    """The reference that a client turns into a pairing code; nobody can enter the code anywhere."""
-    if query.child("link_code_companion_reg") is None:
-        return None
-    return [Node.of("link_code_companion_reg", [Node.of("link_code_pairing_ref", b"reference")])]
 
 
 def _known(account: Account, asked: set[str]) -> list[Node]:

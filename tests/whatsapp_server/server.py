@@ -93,6 +93,27 @@ class WhatsAppServer:
         devices: dict[str, dict[str, int]] = await self._command("devices")
         return devices
 
+    async def scan(self, number: str, text: str, *, forged: str = "") -> str:
+        """Let the phone of *number* read the text of a QR code; return "number:device" of what may join now.
+
+        *forged*, one of ``phone.FORGERIES``: the confirmation comes from somebody without the key for that part.
+        """
+        label: str = await self._command(f"scan {number} {text} {forged}")
+        return label
+
+    async def enter(self, number: str, code: str) -> None:
+        """Type *code* on the phone of *number*; ``pairings`` tells what came of it."""
+        await self._command(f"enter {number} {code}")
+
+    async def unlink(self, label: str) -> None:
+        """Let the phone remove the device *label*, "number:device"."""
+        await self._command(f"unlink {label}")
+
+    async def pairings(self) -> list[dict[str, Any]]:
+        """Who was offered to join, oldest first: client, state (``pairing.Candidate``), detail, device."""
+        pairings: list[dict[str, Any]] = await self._command("pairings")
+        return pairings
+
     async def trace(self, since: float = 0) -> list[dict[str, Any]]:
         """What passed from the Unix time *since*: at, way, device, tag, id, type, peer (``relay.Passage``)."""
         trace: list[dict[str, Any]] = await self._command(f"trace {since}")

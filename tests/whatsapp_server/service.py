@@ -17,6 +17,7 @@ from tests.whatsapp_server.certificates import NoiseIdentity, raw_public, write_
 from tests.whatsapp_server.faults import Fault, Modes
 from tests.whatsapp_server.link import WebsocketLink
 from tests.whatsapp_server.media import HOST, MediaServer
+from tests.whatsapp_server.pairing import Pairing
 from tests.whatsapp_server.proxy import Proxy
 from tests.whatsapp_server.queries import Queries
 from tests.whatsapp_server.relay import Relay
@@ -40,6 +41,7 @@ class Service:
         self._proxy = Proxy(self._modes, self._statistics, self._ports)
         self._relay = Relay(self._modes, self._statistics)
         self._queries = Queries(self._relay)
+        self._pairing = Pairing(self._relay.accounts, self._modes, self._statistics)
         self._links: list[WebsocketLink] = []
         self._commands: dict[str, Callable[[str], Any]] = {
             "mode": self._set_mode,
@@ -48,6 +50,10 @@ class Service:
             "cut": self._cut,
             "statistics": self._count,
             "devices": self._describe_devices,
+            "pairings": lambda _: self._pairing.describe(),
+            "scan": lambda rest: self._pairing.scan(*rest.split()),
+            "enter": lambda rest: self._pairing.enter(*rest.split()),
+            "unlink": self._unlink,
             "trace": lambda since: self._relay.trace(float(since or 0)),
         }
 
@@ -70,7 +76,7 @@ class Service:
             if name not in self._commands:
                 raise ValueError(f"{name!r} is no command; the commands are {', '.join(self._commands)}")
             return json.dumps({"value": self._commands[name](rest)})
-        except ValueError as error:
+        except (TypeError, ValueError) as error:  # the first: a word too few or too many
             return json.dumps({"error": str(error)})
 
     async def _serve_chat(self, tls: ssl.SSLContext) -> Server:
@@ -97,7 +103,7 @@ class Service:
 
     async def _serve_link(self, connection: ServerConnection) -> None:
         self._statistics["websockets"] += 1
-        link = WebsocketLink(self._client_of(connection), connection, self._relay, self._queries)
+        link = WebsocketLink(self._client_of(connection), connection, self._relay, self._queries, self._pairing)
         self._links.append(link)
         try:
             await link.run(self._identity)
@@ -129,6 +135,15 @@ class Service:
 
     def _cut(self, client: str) -> int:
         return self._proxy.cut(None if client == EVERYONE else client)
+
+    def _unlink(self, label: str) -> None:
+        """The phone removes a device of its account."""
+        device = next((each for each in self._relay.accounts.devices() if each.label == label), None)
+        if device is None:
+            raise ValueError(f"there is no device {label!r}")
+        self._relay.accounts.remove(device)
+        if isinstance(device.link, WebsocketLink):
+            device.link.suffer(Fault.parse("removed"))
 
     def _count(self, _: str) -> dict[str, int]:
         return {"counters_reused": 0, **self._statistics, "links": len(self._links)}

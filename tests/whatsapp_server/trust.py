@@ -28,6 +28,13 @@ def install(root: bytes) -> None:
     ctypes.memmove(addresses[0], root, len(root))
 
 
+def write_hook(directory: Path, root: bytes) -> Path:
+    """A file for ``WhatsAppTransport(before_connecting=…)``, whose process knows nothing of the tests otherwise."""
+    hook = directory / "trust_the_server.py"
+    hook.write_text(f"import runpy\nrunpy.run_path({__file__!r})['install'](bytes.fromhex({root.hex()!r}))\n")
+    return hook
+
+
 def missing() -> str | None:
     """Why clients of this machine cannot be tested against the server; None when they can."""
     if not sys.platform.startswith("linux"):

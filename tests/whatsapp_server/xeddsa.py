@@ -29,6 +29,23 @@ def sign(private_key: bytes, message: bytes) -> bytes:
     return bytes(signature)
 
 
+def verify(public_key: bytes, message: bytes, signature: bytes) -> bool:
+    """Whether the holder of a raw X25519 *public_key* made *signature* over *message*."""
+    from cryptography.exceptions import InvalidSignature
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+    if len(signature) != 64:
+        return False
+    montgomery = int.from_bytes(public_key, "little")
+    edwards = (montgomery - 1) * pow(montgomery + 1, -1, _P) % _P | (signature[63] >> 7) << 255
+    plain = bytes([*signature[:63], signature[63] & 0x7F])
+    try:
+        Ed25519PublicKey.from_public_bytes(edwards.to_bytes(32, "little")).verify(plain, message)
+    except InvalidSignature:
+        return False
+    return True
+
+
 def _clamp(private_key: bytes) -> int:
     scalar = int.from_bytes(private_key, "little")
     return scalar & ((1 << 254) - 8) | 1 << 254

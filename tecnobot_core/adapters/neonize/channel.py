@@ -48,9 +48,9 @@ class Channel:
         """
         self._count += 1
         number = self._count
+        self._ask({"type": "request", "n": number, "do": do, "within_s": timeout_s, **what})
         answer = self._answers[number] = asyncio.get_running_loop().create_future()
         try:
-            self.say({"type": "request", "n": number, "do": do, **what})
             async with asyncio.timeout(timeout_s):
                 frame = await answer
         except TimeoutError as error:
@@ -84,6 +84,15 @@ class Channel:
         if self._writer is not None:
             with contextlib.suppress(OSError):
                 await self._writer.wait_closed()
+
+    def _ask(self, frame: Frame) -> None:
+        """Say *frame*, of which nothing has happened if that fails."""
+        try:
+            self.say(frame)
+        except ConnectionError as error:
+            raise _unanswered(str(error), "no", "pump_dead") from error
+        except ValueError as error:
+            raise TransportError(f"this is too long for WhatsApp: {error}", retryable=False) from error
 
     def _dispatch(self, frame: Frame) -> None:
         if frame["type"] != "answer":

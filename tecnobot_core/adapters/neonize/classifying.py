@@ -30,10 +30,16 @@ def event_of(frame: Frame, *, clock: Callable[[], float]) -> TransportEvent | No
         case "paired":
             return PairingEnded(frame["ok"], frame.get("detail", ""))
         case "missed":
-            return MessageMissed(ChatId(frame["chat"]), frame["id"])
+            return MessageMissed(ChatId(frame["chat"]), frame["id"], frame.get("from_me", False))
         case "message":
             return message_of(frame)
     return None
+
+
+def pairing_failure(frame: Frame) -> tuple[Lost, PairingEnded]:
+    """Why a pairing ended without an account, then that it did: the end alone is taken for a person who was late."""
+    reason, detail = DisconnectReason(frame.get("reason", "pairing_timeout")), frame.get("detail", "")
+    return Lost(reason, detail, retryable=False), PairingEnded(False, detail)
 
 
 def message_of(frame: Frame) -> InboundMessage:

@@ -13,7 +13,11 @@ _COPYING = Path(__file__).with_name("child") / "copying.py"
 
 
 class CopyingError(Exception):
-    """A database could not be checked or copied."""
+    """A database could not be checked or copied; *damaged*: because of what is in it."""
+
+    def __init__(self, message: str, *, damaged: bool = False) -> None:
+        super().__init__(message)
+        self.damaged = damaged
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +29,7 @@ class Condition:
     age_s: float = 0.0
     accounts: Sequence[str] = ()
     problem: str = ""
+    missing: bool = False
 
 
 class Copying:
@@ -34,7 +39,7 @@ class Copying:
         self._timeout_s = timeout_s
 
     async def check(self, path: Path) -> Sequence[str]:
-        """The accounts of which *path* holds keys; CopyingError when it is damaged."""
+        """The accounts of which *path* holds keys; CopyingError when it is damaged or cannot be read."""
         accounts: Sequence[str] = (await self._process("check", path))["accounts"]
         return accounts
 
@@ -71,7 +76,7 @@ class Copying:
                 await process.wait()
         facts: dict[str, Any] = json.loads(output or b'{"error": "the process that reads it ended"}')
         if "error" in facts:
-            raise CopyingError(facts["error"])
+            raise CopyingError(facts["error"], damaged=facts.get("damaged", False))
         return facts
 
 
@@ -80,7 +85,7 @@ def _seen(path: Path, now: float) -> Condition:
     try:
         facts = path.stat()
     except OSError as error:
-        return Condition(path, problem=error.strerror or str(error))
+        return Condition(path, problem=error.strerror or str(error), missing=isinstance(error, FileNotFoundError))
     return Condition(
         path, facts.st_size, max(0.0, now - facts.st_mtime), problem="" if facts.st_size else "it is empty"
     )

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import logging
 import os
 import signal
 import socket
@@ -15,6 +16,8 @@ from ...errors import MissingDependencyError, TransportError
 from ...tasks import Tasks
 from .channel import Channel
 from .child.frames import VERSION, Frame
+
+logger = logging.getLogger(__name__)
 
 _CHILD = Path(__file__).with_name("child") / "__main__.py"
 
@@ -55,6 +58,7 @@ class Gateway:
         self._watcher: asyncio.Task[None] | None = None
         self._words: asyncio.Task[None] | None = None
         self._leaving = False
+        self.damaged_bytes = 0  # of the spool, when the process opened it
         self.channel = Channel(self._take)
 
     @property
@@ -84,6 +88,7 @@ class Gateway:
             raise TransportError(
                 f"the gateway speaks version {greeting.get('version')}, not {VERSION}", retryable=False
             )
+        self.damaged_bytes = int(greeting.get("damaged_bytes", 0))
         self._watcher = self._tasks.start(self._watch(), "watch")
 
     async def _spawn(
@@ -146,8 +151,9 @@ class Gateway:
         try:
             await self.channel.run()
             detail = "it broke off"
-        except ValueError as error:
-            detail = f"it said what is no frame: {error}"
+        except Exception as error:
+            logger.debug("what the gateway process said cannot be used", exc_info=True)
+            detail = f"it said what cannot be used: {error!r}"
         code = await self._exit_code()
         if self._words is not None:
             await asyncio.wait({self._words}, timeout=self._leave_s)

@@ -42,6 +42,7 @@ class Session:
         self.path = directory / "session.db"
         self._copies = directory / "copies"
         self._quarantine = directory / "quarantine"
+        self._restored = directory / "restored"  # of the time of the copy that was put in place
         self._copying = Copying(copy_timeout_s)
         self._clock = clock
         self._elsewhere = None if copies is None else Elsewhere(copies, self._copies, self._quarantine)
@@ -61,7 +62,10 @@ class Session:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     async def check(self) -> None:
-        """TransportError when it is damaged, or gone although there are copies; nothing is there before pairing."""
+        """TransportError when it is damaged, or gone although there are copies; nothing is there before pairing.
+
+        One that is only locked, or cannot be read for now, is to be tried again: an older copy would cost messages.
+        """
         if self._is_empty():
             if next(self._newest_first(), None) is not None:
                 raise _unusable(f"{self.path} is gone or empty, but there are copies of it")
@@ -69,7 +73,9 @@ class Session:
         try:
             await self._copying.check(self.path)
         except CopyingError as error:
-            raise _unusable(f"{self.path} cannot be read: {error}") from error
+            if error.damaged:
+                raise _unusable(f"{self.path} cannot be read: {error}") from error
+            raise TransportError(f"{self.path} cannot be read for now: {error}") from error
 
     async def save(self) -> int | None:
         """Copy it; the copy's size in bytes, or None when nothing changed since the last, or nobody paired yet.
@@ -116,6 +122,15 @@ class Session:
             except TecnobotError as error:
                 logger.warning("copies in the database cannot be had, those of this machine are used: %s", error)
         return await self._restore()
+
+    def take_restored(self) -> float | None:
+        """The age in seconds of the copy that was put in its place, by whatever process, and not told here before."""
+        try:
+            taken_at = self._restored.stat().st_mtime
+        except FileNotFoundError:
+            return None
+        self._restored.unlink(missing_ok=True)
+        return max(0.0, self._clock() - taken_at)
 
     async def replace(self, source: Path) -> Condition:
         """Put a copy of *source* in its place; TransportError when that is no whole session of an account."""
@@ -171,9 +186,15 @@ class Session:
     async def _put_in_place(self, copy: Path) -> None:
         fresh = self._copies / "session.restored"
         await self._copying.copy(copy, fresh)
+        self._note_restored(copy)
         self._put_aside(self._live_files())
         os.replace(fresh, self.path)
         self._saved_state = None
+
+    def _note_restored(self, copy: Path) -> None:
+        taken_at = copy.stat().st_mtime
+        self._restored.touch(mode=0o600)
+        os.utime(self._restored, (taken_at, taken_at))
 
     async def _save(self) -> int | None:
         state = self._state()

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import time
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -13,16 +14,20 @@ from ...errors import TransportError
 from ...events import SessionRestored
 from ...messages import ChatId, InboundMessage, MediaReference, OutboundMessage
 from .child.frames import Frame
-from .classifying import event_of, media_frame
+from .classifying import event_of, media_frame, pairing_failure
 from .elsewhere import SessionCopies
 from .gateway import Gateway
 from .requirements import require
 from .session import Session
+from .starting import arguments, environment_of
 
 logger = logging.getLogger(__name__)
 
 MIB = 1024 * 1024
 SERVER = ("web.whatsapp.com", 443)
+MAX_ASKED = 1_000  # of the 2,000 keys that a spool remembers
+
+_PROXY_PORTS = {"http": 80, "https": 443}
 
 
 class WhatsAppTransport:
@@ -86,12 +91,13 @@ class WhatsAppTransport:
         self._fetch_timeout_s = fetch_timeout_s
         self._watching: dict[str, Any] = {"watch_s": watch_s, "hang_s": hang_s, "leave_s": leave_s, "sleep": sleep}
         self._watching["on_started"] = on_started
-        self._arguments = _arguments(fake, before_connecting)
-        self._environment = {**_environment(certificates), **(environment or {})}
+        self._arguments = arguments(fake, before_connecting)
+        self._environment = {**environment_of(certificates), **(environment or {})}
         self._clock = clock
         self._gateway: Gateway | None = None
         self._sink: Sink | None = None
         self._healing = False
+        self._asked: OrderedDict[str, None] = OrderedDict()  # keys that the spool on disk would know, had they begun
         self.rss_bytes = 0
         self.spooled = 0
 
@@ -102,14 +108,20 @@ class WhatsAppTransport:
         await self.close()
         self.session.prepare()
         if self._session_url is None:
-            if (age_s := await self.session.bring_back()) is not None:
+            await self.session.bring_back()
+            if (age_s := self.session.take_restored()) is not None:
                 sink(SessionRestored(age_s))
             await self.session.check()
         self._sink, self._healing = sink, False
+        if not self._spool.exists():
+            self._asked.clear()
         gateway = self._gateway = Gateway(self._take, self._died, **self._watching)
         try:
             async with asyncio.timeout(self._start_timeout_s):
                 await gateway.start(self._spool, self._arguments, self._environment)
+            if gateway.damaged_bytes:
+                logger.warning("%d bytes of %s were damaged, and kept aside", gateway.damaged_bytes, self._spool)
+                self._asked.clear()
             source = self._session_url or self.session.data_source
             await self._request("open", store=source, **self._settings)
         except TimeoutError as error:
@@ -129,6 +141,9 @@ class WhatsAppTransport:
     async def send(self, message: OutboundMessage) -> None:
         """Send, or learn that the key was sent before; one at a time, in the order of the calls."""
         media = None if message.media is None else media_frame(message.media)
+        self._asked[message.key] = None
+        if len(self._asked) > MAX_ASKED:
+            self._asked.popitem(last=False)
         await self._request(
             "send",
             timeout_s=self._send_timeout_s,
@@ -192,8 +207,10 @@ class WhatsAppTransport:
         await self._request("log_out")
 
     async def outcome(self, key: str) -> Outcome | None:
-        """What the spool tells of the message *key*, also of an earlier process; None: never begun, or forgotten."""
+        """What became of the message *key*, also in an earlier process; None: never asked for here, or forgotten."""
         outcome: Outcome | Literal["begun"] | None = (await self._request("outcome", key=key))["outcome"]
+        if outcome is None and key in self._asked:
+            return "no"
         return "maybe" if outcome == "begun" else outcome
 
     async def save_session(self) -> int | None:
@@ -202,7 +219,11 @@ class WhatsAppTransport:
 
     async def restore_session(self) -> float | None:
         """Put the newest good copy in the session's place."""
-        return None if self._session_url is not None else await self.session.restore()
+        if self._session_url is not None:
+            return None
+        age_s = await self.session.restore()
+        self.session.take_restored()  # whoever asked tells it
+        return age_s
 
     async def quarantine_session(self) -> None:
         """Put session and copies aside, wherever they are."""
@@ -212,7 +233,7 @@ class WhatsAppTransport:
     async def reachable(self) -> bool:
         """Whether the server, or the proxy to it, takes a connection."""
         url = urlsplit(self._proxy or "")
-        host, port = (url.hostname, url.port or 1080) if url.hostname else SERVER
+        host, port = (url.hostname, url.port or _PROXY_PORTS.get(url.scheme, 1080)) if url.hostname else SERVER
         try:
             async with asyncio.timeout(self._request_timeout_s / 2):
                 _, writer = await asyncio.open_connection(host, port)
@@ -243,6 +264,10 @@ class WhatsAppTransport:
                 self._healing = False
             case "alive":
                 self._note_size(frame)
+            case "paired" if not frame["ok"]:
+                loss, ended = pairing_failure(frame)
+                self._sink(loss)
+                self._sink(ended)
             case "trouble":
                 logger.warning("the gateway process says: %s", frame["detail"])
             case _ if (event := event_of(frame, clock=self._clock)) is not None:
@@ -258,29 +283,6 @@ class WhatsAppTransport:
         if self.rss_bytes > self._max_rss_bytes and self._sink is not None:
             detail = f"the gateway process holds {self.rss_bytes // MIB} MiB, and is replaced"
             self._sink(Lost(DisconnectReason.RESTART_REQUIRED, detail))
-
-
-def _arguments(fake: bool, before_connecting: Path | None) -> Sequence[str]:
-    arguments = ["--fake"] if fake else []
-    if before_connecting is not None:
-        arguments += ["--before-connecting", str(before_connecting.absolute())]
-    return arguments
-
-
-def _environment(certificates: Path | None) -> dict[str, str]:
-    """What the library's runtime reads when it starts, and nothing of the bot's, which holds secrets."""
-    environment = {
-        "LC_ALL": "C.UTF-8",
-        "TZ": "UTC",
-        # A tighter heap: an attachment is several copies for a moment.
-        "GOGC": "50",
-        "GOMEMLIMIT": "96MiB",
-        # Without it the library marks every message as a business bot's.
-        "NEONIZE_BOT_TAG": "off",
-    }
-    if certificates is not None:
-        environment["SSL_CERT_FILE"] = str(certificates.absolute())
-    return environment
 
 
 def _text(message: OutboundMessage) -> str:

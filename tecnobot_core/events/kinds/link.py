@@ -82,7 +82,7 @@ class PairingOffered(Event):
 
 @dataclass(frozen=True, slots=True)
 class PairingEnded(Event):
-    """The device was joined to the account, or nobody did so in time."""
+    """The device was joined to the account; or nobody did so in time, or the confirmation was not valid."""
 
     paired: bool
     detail: str = ""
@@ -112,10 +112,14 @@ class SessionRestored(Event):
 
 @dataclass(frozen=True, slots=True)
 class MessageMissed(Event):
-    """A person sent something that was lost on its way and will not come again; only they can repeat it."""
+    """Something that was sent in *chat* was lost on its way and will not come again; only who sent it can repeat it.
+
+    That was the person, or, where it is *from_me*, the owner of the account, from another device.
+    """
 
     chat: ChatId
     message_id: str
+    from_me: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from . import link_events, messages, missed
 from .binding import EventCallback, Library, LogCallback, ProxyStructure, StringCallback
-from .failures import link_failure
+from .failures import link_failure, without_credentials
 from .frames import Frame
 from .spool import Spool
 
@@ -50,6 +50,7 @@ class Client:
         self._offered = False
         self._heard_at = time.monotonic()
         self._code_ends_at = float("-inf")  # of the code that is shown
+        self._pairing_error = ""
         self._reader = messages.Reader(library, take_groups=bool(settings.get("groups")))
         # Kept for the life of the process: goroutines may call back until its end.
         self._callbacks = (
@@ -86,7 +87,7 @@ class Client:
             {
                 "type": "lost",
                 "reason": failure.reason,
-                "detail": error or "the library stopped telling what happens",
+                "detail": without_credentials(error) or "the library stopped telling what happens",
                 "retryable": failure.retryable,
             }
         )
@@ -117,7 +118,7 @@ class Client:
     def _on_login_status(self, uuid: int, status: int) -> None:
         code_lasts_s = self._code_ends_at - time.monotonic()
         text = ctypes.string_at(status).decode("utf-8", "replace")
-        for frame in link_events.login_status(text, code_lasts_s=code_lasts_s):
+        for frame in link_events.login_status(text, code_lasts_s=code_lasts_s, error=self._pairing_error):
             self._say(frame)
 
     def _on_event(self, uuid: bytes, data: int, size: int, code: int) -> None:
@@ -153,7 +154,11 @@ class Client:
                 self._spool.note_arriving(arriving.id, arriving.chat, time.time())
             elif (dropped := missed.dropped_message(line)) is not None and not self._spool.has_seen(dropped.id):
                 self._spool.note_seen(dropped.id)
-                self._say({"type": "missed", "id": dropped.id, "chat": dropped.chat})
+                self._say({"type": "missed", **dropped._asdict()})
+            else:
+                self._pairing_error = link_events.pairing_error(line) or self._pairing_error
+                for frame in link_events.read_log(line):
+                    self._say(frame)
         except OSError as error:
             self._say({"type": "trouble", "detail": f"the spool cannot be written: {error}"})
 

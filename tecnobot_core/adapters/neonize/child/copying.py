@@ -15,6 +15,8 @@ WAIT_S = 10.0
 PAGES_AT_ONCE = 512
 PAUSE_S = 0.01  # between pages, so that the library can write
 
+_DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+
 
 def check(path: Path) -> dict[str, object]:
     """The ``accounts`` of which the database *path* holds keys; sqlite3.Error or ValueError when it is damaged."""
@@ -61,7 +63,9 @@ def main(verb: str, *paths: str) -> int:
     try:
         facts = {"check": check, "copy": copy}[verb](*map(Path, paths))  # type: ignore[operator]
     except (OSError, ValueError, sqlite3.Error) as error:
-        print(json.dumps({"error": f"{error}"}))  # noqa: T201 - whoever started it reads it
+        # Of what is locked, or cannot be read for now, nothing is known.
+        damaged = isinstance(error, ValueError) or getattr(error, "sqlite_errorcode", 0) & 0xFF in _DAMAGED
+        print(json.dumps({"error": f"{error}", "damaged": damaged}))  # noqa: T201 - whoever started it reads it
         return 1
     print(json.dumps(facts))  # noqa: T201 - as above
     return 0

@@ -1,5 +1,6 @@
 """What the library's error texts mean: whether a message may have gone out, and whether trying again can help."""
 
+import re
 from typing import Literal, NamedTuple
 
 Sent = Literal["no", "maybe"]
@@ -40,20 +41,36 @@ _SENDS: tuple[tuple[str, SendFailure], ...] = (
     ("failed to send message node", SendFailure("maybe", False, "network")),
 )
 
+# The session's database may be away, or locked, for a while: that is no reason to put an older copy in its place.
 _LINKS: tuple[tuple[str, LinkFailure], ...] = (
-    ("failed to upgrade database", LinkFailure("store_error", False)),
-    ("failed to open database", LinkFailure("store_error", False)),
-    ("failed to get device", LinkFailure("store_error", False)),
-    ("database is locked", LinkFailure("store_error", False)),
     ("required field", LinkFailure("pump_dead", True)),
     ("client-outdated", LinkFailure("outdated", False)),
+    ("connection refused", LinkFailure("network", True)),
+    ("connection reset", LinkFailure("network", True)),
+    ("no such host", LinkFailure("network", True)),
+    ("the database system is", LinkFailure("network", True)),  # starting up, shutting down, in recovery mode
+    ("too many clients", LinkFailure("network", True)),
+    ("connection slots", LinkFailure("network", True)),
+    ("database is locked", LinkFailure("unknown", True)),
+    ("disk is full", LinkFailure("unknown", True)),
+    ("disk I/O error", LinkFailure("unknown", True)),
     ("deadline exceeded", LinkFailure("timeout", True)),
     ("timeout", LinkFailure("timeout", True)),
     ("timed out", LinkFailure("timeout", True)),
+    ("failed to upgrade database", LinkFailure("store_error", False)),
+    ("failed to open database", LinkFailure("store_error", False)),
+    ("failed to get device", LinkFailure("store_error", False)),
     ("expected handshake response status code 101 but got 5", LinkFailure("server_error", True)),
     ("Service Unavailable", LinkFailure("server_error", True)),
     ("Bad Gateway", LinkFailure("network", True)),  # a proxy's word, not the server's
 )
+
+_CREDENTIALS = re.compile(r'//[^\s"/]*:[^\s"]*@')
+
+
+def without_credentials(text: str) -> str:
+    """*text* with no name and password in the addresses that it quotes."""
+    return _CREDENTIALS.sub("//…@", text)
 
 
 def send_failure(text: str) -> SendFailure:

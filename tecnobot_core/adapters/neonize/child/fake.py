@@ -9,14 +9,15 @@ from collections.abc import Callable
 from .client import keep
 from .failures import send_failure
 from .frames import Frame
-from .sending import RefusedError, answer_again
+from .sending import RefusedError, answer_again, begin_sending
 from .spool import Spool
 
 
 class FakeLink:
     """Opens at once. ``do="fake"`` makes it deliver (``messages``), lose (``lose``), hang (``hang_s``) or die.
 
-    A chat whose name is an error text of the library's fails with that error.
+    A chat whose name is an error text of the library's fails with that error. The text ``wait:<seconds>`` takes that
+    long to be sent.
     """
 
     version = "fake"
@@ -52,7 +53,9 @@ class FakeLink:
     def _send(self, request: Frame) -> Frame:
         if again := answer_again(self._spool, request["key"]):
             return again
-        self._spool.begin_sending(request["key"])
+        if request["text"].startswith("wait:"):
+            time.sleep(float(request["text"].removeprefix("wait:")))
+        begin_sending(self._spool, request["key"])
         if request["text"] == "die":
             os._exit(1)
         if " " in request["chat"]:

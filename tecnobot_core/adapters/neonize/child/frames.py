@@ -5,13 +5,14 @@ tells the rest. Bytes in it are base64. Media never travel in a frame, but as pa
 
 To the gateway:
 
-``request``      ``n`` (counts from 1), ``do``, and what that needs; answered once, in any order
+``request``      ``n`` (counts from 1), ``do``, and what that needs; answered once, in any order; ``within_s``: then
+                 nobody waits for the answer any more
 ``acknowledge``  ``ids``: these messages are journaled
 ``alive?``       answered by ``alive``, even while the library hangs
 
 From the gateway:
 
-``hello``        first: ``version``, ``library`` (its version)
+``hello``        first: ``version``, ``library`` (its version), ``damaged_bytes`` (of the spool, which a disk spoilt)
 ``broken``       instead of it: ``detail``, ``package`` (what is missing, or empty), ``retryable``; the process ends
 ``answer``       ``n`` and ``value``, or ``error`` (``message``, ``reason``, ``sent``, ``retryable``)
 ``alive``        ``rss_bytes``, ``spooled`` (messages that are not acknowledged)
@@ -22,7 +23,7 @@ From the gateway:
 ``paired``       ``ok``, ``detail``
 ``message``      ``id``, ``chat``, ``aliases``, ``sent_at``, ``text``, ``kind``, ``media``, ``sender_name``,
                  ``from_me``, ``reply_to``
-``missed``       ``id``, ``chat``: the library dropped a message that was never seen here
+``missed``       ``id``, ``chat``: the library dropped a message that was never seen here; ``from_me``
 ``trouble``      ``detail``: something that is worth a line in the log
 ``receipt``      ``ids``, ``chat``, ``kind`` ("delivered", "read", "played")
 

@@ -1,5 +1,6 @@
 """What the library says about the link, as frames."""
 
+import re
 from collections.abc import Iterator
 from types import ModuleType
 from typing import Any
@@ -25,6 +26,20 @@ _CONNECT_FAILURES = {
     "CLIENT_OUTDATED": ("outdated", False),
     "BAD_USER_AGENT": ("auth_failed", False),
 }
+# How a series of QR codes ends without an account: whatsmeow's qrchan.go. What is not here is told in its own word.
+_PAIRING_ENDS = {
+    "timeout": ("pairing_timeout", "nobody confirmed the pairing in time"),
+    "error": ("pairing_failed", "the pairing is not valid, start again with a new code"),
+    "passkey-request": ("pairing_failed", "the phone asks for a passkey, which neonize cannot give"),
+    "err-unexpected-state": ("pairing_failed", "the server refused the connection while it was paired"),
+    "err-scanned-without-multidevice": ("pairing_failed", "the WhatsApp of the phone is too old to link a device"),
+    "err-client-outdated": ("outdated", "the server refuses this version of neonize"),
+}
+# whatsmeow's pair.go; the text ends where the entry of the log goes on with its level.
+_PAIRING_ERROR = re.compile(rb"Failed to pair device: (?P<why>[^\x00-\x1f]+)")
+# whatsmeow's connectionevents.go: after pairing, and when it likes, the server asks to connect anew. The library tries
+# that once, and tells nobody else when it failed.
+_NOT_RECONNECTED = b"Failed to reconnect after 515 code"
 _RECEIPTS = {"DELIVERED": "delivered", "INACTIVE": "delivered", "READ": "read", "PLAYED": "played"}
 
 
@@ -51,19 +66,33 @@ def read(definitions: ModuleType, code: int, content: bytes) -> Iterator[Frame]:
             yield from _ended(definitions, code, content)
 
 
-def login_status(status: str, *, code_lasts_s: float = 0.0) -> Iterator[Frame]:
+def login_status(status: str, *, code_lasts_s: float = 0.0, error: str = "") -> Iterator[Frame]:
     """What the end of a series of QR codes means; ``success`` is told by the event that follows it.
 
     A link that was cut ends it with "timeout" too: then the code that was shown would have lasted for *code_lasts_s*.
+    *error* is why, as the library's log has it.
     """
     if status == "success":
         return
     if status == "timeout" and code_lasts_s > 0:
         yield _lost("network", "the link was cut during pairing", retryable=True)
         return
-    yield {"type": "paired", "ok": False, "detail": status}
-    reason = {"timeout": "pairing_timeout", "err-client-outdated": "outdated"}.get(status, "pairing_timeout")
-    yield _lost(reason, f"pairing ended: {status}", retryable=False)
+    reason, detail = _PAIRING_ENDS.get(status, ("pairing_failed", f"pairing ended: {status}"))
+    detail = f"{detail} ({error})" if error and status == "error" else detail
+    yield {"type": "paired", "ok": False, "reason": reason, "detail": detail}
+    yield _lost(reason, detail, retryable=False)
+
+
+def pairing_error(line: bytes) -> str:
+    """Why a pairing failed, where *line* of the library's log tells it, as nothing else does; else empty."""
+    match = _PAIRING_ERROR.search(line)
+    return "" if match is None else match["why"].decode("utf-8", "replace")
+
+
+def read_log(line: bytes) -> Iterator[Frame]:
+    """The frame that a *line* of the library's log makes, where no event tells the same."""
+    if _NOT_RECONNECTED in line:
+        yield _lost("restart_required", "the server wanted a new connection, which could not be made", retryable=True)
 
 
 def _ended(definitions: ModuleType, code: int, content: bytes) -> Iterator[Frame]:
@@ -91,7 +120,7 @@ def _lost(reason: str, detail: str, *, retryable: bool) -> Frame:
 
 def _paired(event: Any) -> Frame:
     ok = _name(event, "Status") == "SUCCESS"
-    return {"type": "paired", "ok": ok, "detail": "" if ok else event.Error}
+    return {"type": "paired", "ok": ok, "reason": "pairing_failed", "detail": "" if ok else event.Error}
 
 
 def _receipt(event: Any) -> Iterator[Frame]:

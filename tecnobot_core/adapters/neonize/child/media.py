@@ -8,6 +8,7 @@ from typing import Any
 from .client import Client
 from .failures import SendFailure
 from .frames import Frame
+from .lanes import is_late
 from .sending import RefusedError
 
 _FIELDS = {
@@ -40,6 +41,8 @@ def fetch(client: Client, request: Frame) -> Frame:
             raise _refused(error, retryable=not any(part in error for part in _GONE))
         if len(content) > request["max_bytes"]:
             raise _refused(f"the attachment has {len(content)} bytes, more than the sender told", retryable=False)
+        if is_late(request):  # then the target may be gone, and would be made anew
+            raise _refused("nobody waits for the attachment any more", retryable=True)
         _write(Path(request["target"]), content)
         return {"size_bytes": len(content)}
 

@@ -35,6 +35,9 @@ _SILENT = {
 }
 _MAX_WRAPPINGS = 8
 
+# WhatsApp's own programs stop there; a frame has room for any of it.
+_MAX_TEXT, _MAX_NAME = 65_536, 1_000  # characters
+
 
 class Reader:
     """Reads what comes in. Groups are left out unless *take_groups*; statuses, broadcasts and channels always."""
@@ -58,7 +61,7 @@ class Reader:
             "chat": address(source.Chat),
             "aliases": _aliases(source),
             "sent_at": event.Info.Timestamp / 1000,  # milliseconds, whatever the field's type says
-            "sender_name": event.Info.Pushname,
+            "sender_name": event.Info.Pushname[:_MAX_NAME],
             "from_me": source.IsFromMe,
             **content,
         }
@@ -78,7 +81,7 @@ class Reader:
             content |= _READERS[name](part)
         context = getattr(part, "contextInfo", None)
         quoted = getattr(context, "stanzaID", "") or None
-        return {"reply_to": edited or quoted, **content}
+        return {"reply_to": edited or quoted, **content, "text": content["text"][:_MAX_TEXT]}
 
     def _unwrap(self, message: Any) -> tuple[Any, str | None]:
         """What *message* holds, and the id of the message that it corrects."""
@@ -118,10 +121,10 @@ def _attachment(kind: str, part: Any) -> Frame:
         "media": {
             # All that is needed to fetch it later, as the server lets nobody list what it has.
             "address": f"{part.directPath}#{b64encode(part.fileEncSHA256).decode()}",
-            "mime": part.mimetype,
+            "mime": part.mimetype[:_MAX_NAME],
             "size_bytes": part.fileLength if part.HasField("fileLength") else None,
             "sha256": part.fileSHA256.hex(),
-            "file_name": getattr(part, "fileName", ""),
+            "file_name": getattr(part, "fileName", "")[:_MAX_NAME],
             "duration_s": float(seconds) if seconds else None,
             "key": b64encode(part.mediaKey).decode(),
         },

@@ -9,8 +9,11 @@ _ARRIVING = re.compile(rb"<message (?=[^>]*\bid=\"(?P<id>[^\"]+)\")[^>]*?\bfrom=
 _NOT_FOR_US = (b'category="peer"', b"recipient=", b"participant=", b"@broadcast", b"@newsletter")
 
 # A message whose ratchet step was used before: whatsmeow's message.go. It was decrypted and then lost by a kill, or the
-# sender used the step twice. Ignoring message <id> from <sender> in <chat>: … old counter …
-_DROPPED = re.compile(rb"Ignoring message (?P<id>\S+) from \S+ in (?P<chat>\S+?):? .*old counter", re.DOTALL)
+# sender used the step twice. Ignoring message <id> from <chat>: … old counter …; where a linked device wrote it, or the
+# account itself, from <sender> in <chat>.
+_DROPPED = re.compile(
+    rb"Ignoring message (?P<id>\S+) from (?:(?P<sender>\S+) in )?(?P<chat>\S+): .*old counter", re.DOTALL
+)
 
 
 class Named(NamedTuple):
@@ -18,6 +21,7 @@ class Named(NamedTuple):
 
     id: str
     chat: str
+    from_me: bool = False
 
 
 def arriving_message(line: bytes) -> Named | None:
@@ -33,9 +37,17 @@ def arriving_message(line: bytes) -> Named | None:
 def dropped_message(line: bytes) -> Named | None:
     """The message that *line* is about, if the library dropped it unread."""
     match = _DROPPED.search(line) if b"Ignoring message" in line else None
-    return None if match is None else _named(match)
+    if match is None:
+        return None
+    dropped, sender = _named(match), match["sender"]
+    return dropped._replace(from_me=sender is not None and _address(sender) != dropped.chat)
 
 
 def _named(match: re.Match[bytes]) -> Named:
-    user, _, server = match["chat"].decode("utf-8", "replace").partition("@")
-    return Named(match["id"].decode("utf-8", "replace"), f"{user.partition(':')[0]}@{server}")
+    return Named(match["id"].decode("utf-8", "replace"), _address(match["chat"]))
+
+
+def _address(jid: bytes) -> str:
+    """*jid* without its device."""
+    user, _, server = jid.decode("utf-8", "replace").partition("@")
+    return f"{user.partition(':')[0]}@{server}"

@@ -3,7 +3,6 @@
 import argparse
 import fcntl
 import os
-import queue
 import resource
 import runpy
 import select
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import Any, NoReturn, Protocol
 
 from .frames import VERSION, Frame, FrameDecoder, encode
+from .lanes import Lanes
 from .spool import Spool
 from .talking import Talker
 
@@ -34,10 +34,6 @@ class Link(Protocol):
     def leave(self) -> None: ...
 
 
-# Each lane is a thread, so that a long one holds up nothing else. Sends keep their order.
-_LANES = {"send": "send", "fetch": "fetch", "typing": "signs", "presence": "signs", "read": "signs"}
-
-
 class Gateway:
     """One connection to the bot, one spool, one link."""
 
@@ -50,7 +46,7 @@ class Gateway:
         self._connection = connection
         self._stop = stop
         self._make_link = make_link
-        self._lanes: dict[str, queue.SimpleQueue[Frame]] = {}
+        self._lanes: Lanes | None = None
         self._spool: Spool | None = None
         self._talker: Talker | None = None
         self._link: Link | None = None
@@ -70,7 +66,8 @@ class Gateway:
                 raise
             self._give_up(str(error), package=package)
             return
-        talker.say({"type": "hello", "version": VERSION, "library": link.version})
+        self._lanes = Lanes(lambda request: _answer(link, request), talker.say)
+        talker.say({"type": "hello", "version": VERSION, "library": link.version, "damaged_bytes": spool.damaged_bytes})
         decoder, leaving = FrameDecoder(), False
         # What came before the signal counts: an acknowledgement that is not read is a message that comes twice.
         while data := self._read(wait=not leaving):
@@ -101,13 +98,24 @@ class Gateway:
         return bool(select.select([self._stop], [], [], 0)[0])
 
     def _hear(self, frame: Frame, spool: Spool, talker: Talker, link: Link) -> None:
+        try:
+            self._do(frame, spool, talker, link)
+        except OSError as error:  # what it is about counts here all the same
+            talker.say({"type": "trouble", "detail": f"the spool cannot be written: {error}"})
+
+    def _do(self, frame: Frame, spool: Spool, talker: Talker, link: Link) -> None:
+        assert self._lanes is not None
         match frame["type"]:
             case "alive?":
-                spool.settle_arrivals(time.time())
                 talker.say({"type": "alive", "rss_bytes": rss_bytes(), "spooled": len(spool)})
+                if detail := self._lanes.replace_stuck():
+                    talker.say({"type": "lost", "reason": "pump_dead", "detail": detail, "retryable": True})
+                spool.settle_arrivals(time.time())
             case "acknowledge":
-                spool.acknowledge(frame["ids"])
-                talker.acknowledged()
+                try:
+                    spool.acknowledge(frame["ids"])
+                finally:
+                    talker.acknowledged()
             case "request" if frame["do"] == "open":
                 link.open(frame)
                 talker.say({"type": "answer", "n": frame["n"], "value": {}})
@@ -115,21 +123,7 @@ class Gateway:
                 outcome = spool.outcome(frame["key"])
                 talker.say({"type": "answer", "n": frame["n"], "value": {"outcome": outcome and outcome[0]}})
             case "request":
-                do = str(frame["do"])
-                self._lane(_LANES.get(do, do)).put(frame)
-
-    def _lane(self, name: str) -> "queue.SimpleQueue[Frame]":
-        if name not in self._lanes:
-            lane = self._lanes[name] = queue.SimpleQueue[Frame]()
-            threading.Thread(target=self._work, args=(lane,), name=name, daemon=True).start()
-        return self._lanes[name]
-
-    def _work(self, lane: "queue.SimpleQueue[Frame]") -> NoReturn:
-        assert self._link is not None
-        assert self._talker is not None
-        while True:
-            request = lane.get()
-            self._talker.say({"type": "answer", "n": request["n"], **_answer(self._link, request)})
+                self._lanes.put(frame)
 
 
 def _answer(link: Link, request: Frame) -> Frame:

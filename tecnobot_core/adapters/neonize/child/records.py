@@ -1,6 +1,7 @@
-"""Records in a file that only grows: length, checksum, JSON. What a crash cut off is found and dropped."""
+"""Records in a file that only grows: length, checksum, JSON. What a crash cut off or a disk damaged is passed over."""
 
 import json
+import mmap
 import os
 import struct
 import zlib
@@ -18,15 +19,15 @@ def encode_record(record: dict[str, Any]) -> bytes:
 
 
 def read_records(descriptor: int) -> Iterator[tuple[int, int, dict[str, Any]]]:
-    """Each whole record with its offset and length, up to the first that is torn or damaged."""
-    offset, size = 0, os.fstat(descriptor).st_size
-    while offset + _HEAD.size <= size:
-        length, checksum = _HEAD.unpack(os.pread(descriptor, _HEAD.size, offset))
-        body = os.pread(descriptor, length, offset + _HEAD.size) if offset + _HEAD.size + length <= size else b""
-        if len(body) != length or zlib.crc32(body) != checksum:
-            return
-        yield offset, _HEAD.size + length, json.loads(body.decode("utf-8", "surrogatepass"))
-        offset += _HEAD.size + length
+    """Each whole record with its offset and length; where some is damaged, it goes on at the next one that is whole."""
+    if not os.fstat(descriptor).st_size:
+        return
+    with mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ) as data:
+        offset = 0
+        while (found := _find(data, offset)) is not None:
+            offset, body = found
+            yield offset, _HEAD.size + len(body), json.loads(body.decode("utf-8", "surrogatepass"))
+            offset += _HEAD.size + len(body)
 
 
 def read_record(descriptor: int, offset: int, length: int) -> dict[str, Any]:
@@ -54,3 +55,18 @@ def sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _find(data: mmap.mmap, offset: int) -> tuple[int, bytes] | None:
+    """The first whole record at *offset* or behind it."""
+    while offset + _HEAD.size <= len(data):
+        length, checksum = _HEAD.unpack(data[offset : offset + _HEAD.size])
+        body = data[offset + _HEAD.size : offset + _HEAD.size + length]
+        if len(body) == length and zlib.crc32(body) == checksum and body[:1] == b"{":
+            return offset, body
+        # Whatever was damaged, its length too: every record's body begins like this.
+        begin = data.find(b'{"', offset + _HEAD.size + 1)
+        if begin < 0:
+            return None
+        offset = begin - _HEAD.size
+    return None

@@ -6,9 +6,10 @@ from collections import OrderedDict
 from pathlib import Path
 from typing import Any
 
-from .client import Client
+from .client import Client, NotReadyError
 from .failures import SendFailure, send_failure
 from .frames import Frame
+from .lanes import is_late
 from .spool import Spool
 
 MAX_QUOTABLE = 500
@@ -54,8 +55,11 @@ class Sending:
 
     def send(self, request: Frame) -> Frame:
         """Send ``chat``, ``text``, ``media``, ``reply_to`` under ``key``; the id that the message got."""
+        if again := answer_again(self._spool, request["key"]):
+            return again
+        message, jid = self._build(request)  # an upload may take long, and sends nothing to anybody
         with self._one_at_a_time:
-            return answer_again(self._spool, request["key"]) or self._send(request)
+            return answer_again(self._spool, request["key"]) or self._send(request, message, jid)
 
     def set_typing(self, request: Frame) -> Frame:
         """Show in ``chat`` that an answer is written, or not any more."""
@@ -78,12 +82,16 @@ class Sending:
         )
         return {}
 
-    def _send(self, request: Frame) -> Frame:
-        # Before an upload, which may take long and sends nothing to anybody.
-        message = self._build(request).SerializeToString()
-        jid = self._jid(request["chat"])
+    def _send(self, request: Frame, message: bytes, jid: bytes) -> Frame:
         self._client.require_ready()
-        self._spool.begin_sending(request["key"])
+        if is_late(request):
+            raise RefusedError("nobody waits for it any more", SendFailure("no", True, "timeout"))
+        try:
+            self._spool.begin_sending(request["key"])
+        except OSError as error:
+            raise RefusedError(
+                f"the spool cannot be written: {error}", SendFailure("no", True, "store_error")
+            ) from error
         answer = self._bytes("SendMessage", jid, len(jid), message, len(message))
         sent = self._client.library.events.SendMessageReturnFunction.FromString(answer)
         if sent.Error:
@@ -93,7 +101,16 @@ class Sending:
         self._spool.end_sending(request["key"], "sent", sent.SendResponse.ID)
         return {"id": sent.SendResponse.ID}
 
-    def _build(self, request: Frame) -> Any:
+    def _build(self, request: Frame) -> tuple[bytes, bytes]:
+        """The message of *request*, with its attachment uploaded, and whom it is for."""
+        try:
+            return self._message(request).SerializeToString(), self._jid(request["chat"])
+        except (RefusedError, NotReadyError):
+            raise
+        except Exception as error:
+            raise _refused(f"this cannot be sent through WhatsApp: {error!r}") from error
+
+    def _message(self, request: Frame) -> Any:
         e2e = self._client.library.e2e
         context = self._context(request.get("reply_to"), request["chat"])
         if request.get("media") is not None:
@@ -181,6 +198,14 @@ def answer_again(spool: Spool, key: str) -> Frame | None:
             SendFailure("maybe", False, "unknown"),
         )
     return None
+
+
+def begin_sending(spool: Spool, key: str) -> None:
+    """Note that *key* is about to be sent; where that cannot be noted, it is not."""
+    try:
+        spool.begin_sending(key)
+    except OSError as error:
+        raise RefusedError(f"the spool cannot be written: {error}", SendFailure("no", True, "store_error")) from error
 
 
 def jid_bytes(events: Any, text: str) -> bytes:

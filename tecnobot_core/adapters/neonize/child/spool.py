@@ -1,6 +1,8 @@
 """What came in and was not acknowledged, and what became of what went out: on disk before anybody else hears of it."""
 
+import contextlib
 import os
+import shutil
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -25,7 +27,8 @@ class Spool:
 
     A message is on disk when ``add`` returns. It stays until it is acknowledged, also over restarts. An
     acknowledgement and an outcome after "begun" are not forced to disk: a lost one costs a message that comes twice,
-    or an outcome "begun", never a loss.
+    or an outcome "begun", never a loss. ``damaged_bytes`` is what a disk has spoilt of the file; it was then put aside,
+    under the name ``spool.damaged``, and what could be read of it is used.
     """
 
     def __init__(self, path: Path, *, compact_above_bytes: int = COMPACT_ABOVE_BYTES) -> None:
@@ -38,7 +41,11 @@ class Spool:
         self._arrivals = Arrivals()
         self._outcomes: OrderedDict[str, tuple[Outcome, str]] = OrderedDict()
         self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self.damaged_bytes = 0
         self._size = self._load()
+        if self.damaged_bytes:
+            with contextlib.suppress(OSError):
+                self._compact()
         self._arrivals.begin()
         sync_folder(path.parent)
 
@@ -92,9 +99,9 @@ class Spool:
         """Forget what arrived long before the Unix time *now* and came to nothing."""
         with self._lock:
             if settled := self._arrivals.settled(now):
-                self._append({"gone": settled})
                 for message_id in settled:
                     self._arrivals.forget(message_id)
+                self._append({"gone": settled})
 
     def after(self, number: int, limit: int) -> Sequence[tuple[int, Frame]]:
         """At most *limit* waiting messages numbered above *number* (0: all), each with its number, oldest first."""
@@ -113,9 +120,10 @@ class Spool:
             ids = [message_id for message_id in dict.fromkeys(message_ids) if message_id in self._waiting]
             if not ids:
                 return
-            self._append({"ack": ids})
+            # On a full disk they are forgotten here all the same; another process would tell them once more.
             for message_id in ids:
                 del self._waiting[message_id]
+            self._append({"ack": ids})
             self._compact_if_due()
 
     def begin_sending(self, key: str) -> None:
@@ -124,7 +132,9 @@ class Spool:
 
     def end_sending(self, key: str, outcome: Outcome, detail: str) -> None:
         """Note what became of *key*; *detail* is the sent message's id, or what failed."""
-        self._set_outcome(key, outcome, detail, durable=False)
+        # A disk that takes nothing makes no sent message unsent: only another process will not know of it.
+        with contextlib.suppress(OSError):
+            self._set_outcome(key, outcome, detail, durable=False)
 
     def outcome(self, key: str) -> tuple[Outcome, str] | None:
         """What became of *key*, and its detail; None when it was not sent here, or long ago."""
@@ -133,6 +143,8 @@ class Spool:
 
     def _set_outcome(self, key: str, outcome: Outcome, detail: str, *, durable: bool) -> None:
         with self._lock:
+            if not durable:
+                self._note_outcome(key, outcome, detail)
             self._append({"out": [key, outcome, detail]}, durable=durable)
             self._note_outcome(key, outcome, detail)
             self._compact_if_due()
@@ -147,11 +159,14 @@ class Spool:
         return begin, len(data)
 
     def _load(self) -> int:
-        """Read the file and drop a torn end; its size."""
+        """Read the file, put it aside if it is damaged, and drop a torn end; its size."""
         end = 0
         for offset, length, record in read_records(self._file):
+            self.damaged_bytes += offset - end
             self._replay(record, offset, length)
             end = offset + length
+        if self.damaged_bytes:
+            shutil.copyfile(self._path, self._path.with_suffix(".damaged"))
         os.ftruncate(self._file, end)
         return end
 

@@ -1,5 +1,6 @@
 """What is said to the bot, from any thread, by one thread; messages from the spool, never too many ahead."""
 
+import contextlib
 import socket
 import threading
 from collections import deque
@@ -57,9 +58,20 @@ class Talker:
     def _run(self) -> None:
         try:
             while batch := self._next():
-                self._connection.sendall(b"".join(map(encode, batch)))
+                self._connection.sendall(b"".join(map(self._encode, batch)))
         except OSError:
             return  # the bot is gone; whoever reads from it notices too
+
+    def _encode(self, frame: Frame) -> bytes:
+        """*frame*, or word of what cannot be told: it must not hide what comes after it."""
+        try:
+            return encode(frame)
+        except ValueError as error:
+            if frame["type"] != "message":
+                return encode({"type": "trouble", "detail": f"{frame['type']}: {error}"})
+            with contextlib.suppress(OSError):
+                self._spool.acknowledge([frame["id"]])
+            return encode({"type": "missed", "id": frame["id"], "chat": frame["chat"], "from_me": frame["from_me"]})
 
     def _next(self) -> list[Frame]:
         """What is to be said next, waiting for it; empty at the end."""
