@@ -1,6 +1,7 @@
 """Parts give memory back in order, until the system has it, and never more than wanted."""
 
 import asyncio
+import contextlib
 import ctypes
 import logging
 import subprocess
@@ -10,10 +11,11 @@ from collections.abc import Callable
 import pytest
 
 from tecnobot_core import MemoryManager
+from tecnobot_core.errors import MemoryBusyError
 from tecnobot_core.memory import Priority, ReleaserStatistics
 from tecnobot_core.memory.heap import Heap, find_trim
 from tecnobot_core.testing import FakeClock
-from tests.virtual_time import run_virtually
+from tests.virtual_time import run_virtually, virtually
 
 MIB = 1024 * 1024
 
@@ -184,6 +186,129 @@ def test_a_releaser_that_takes_too_long_is_cancelled_and_the_next_is_asked() -> 
 
     assert run_virtually(main()) == 1
     assert (ended, machine.asked) == (["slow"], [("media", 100)])
+
+
+class Stubborn:
+    """A releaser that does not heed cancellation until it is over, at *ends_at* of the loop's time."""
+
+    def __init__(self, ends_at: float, error: Exception | None = None) -> None:
+        self.ends_at = ends_at
+        self.error = error
+        self.asked_at: list[float] = []
+
+    async def __call__(self, wanted: int) -> int:
+        loop = asyncio.get_running_loop()
+        self.asked_at.append(loop.time())
+        while (left_s := self.ends_at - loop.time()) > 0:
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.sleep(left_s)
+        if self.error is not None:
+            raise self.error
+        return 0
+
+
+def on_loop_time(machine: Machine) -> MemoryManager:
+    loop = asyncio.get_running_loop()
+    return MemoryManager(1000, probe=machine, clock=loop.time, find_trim=lambda: None)
+
+
+@virtually
+async def test_a_releaser_that_ignores_cancellation_holds_up_nobody() -> None:
+    machine, stubborn, loop = Machine(950), Stubborn(ends_at=40), asyncio.get_running_loop()
+    memory = on_loop_time(machine)
+    memory.register("stubborn", stubborn, priority=1)
+    memory.register("media", machine.frees("media"), priority=2)
+    async with memory.reserve(10):
+        assert loop.time() == 1  # its deadline
+    assert machine.asked == [("media", 60)]
+    assert (of(memory, "stubborn").failures, of(memory, "stubborn").late) == (1, True)
+
+
+@virtually
+async def test_a_releaser_that_was_cancelled_is_not_asked_again_before_it_ended() -> None:
+    machine, stubborn = Machine(850), Stubborn(ends_at=39.5)
+    memory = on_loop_time(machine)
+    memory.register("stubborn", stubborn)
+    for _ in range(50):
+        await memory.check()
+        await asyncio.sleep(1)
+    assert stubborn.asked_at[0] == 0
+    assert 39.5 <= stubborn.asked_at[1] <= 41.5
+    assert not of(memory, "stubborn").late
+
+
+@virtually
+async def test_a_wait_is_bounded_whatever_a_releaser_does() -> None:
+    machine, stubborn, loop = Machine(950), Stubborn(ends_at=100), asyncio.get_running_loop()
+    memory = on_loop_time(machine)
+    memory.register("stubborn", stubborn)
+    with pytest.raises(MemoryBusyError):
+        async with memory.reserve(10):
+            pass
+    assert loop.time() == pytest.approx(10)
+
+
+@virtually
+async def test_who_is_cancelled_while_it_waits_cancels_the_releaser() -> None:
+    machine, loop = Machine(950), asyncio.get_running_loop()
+    memory = on_loop_time(machine)
+    ended_at: list[float] = []
+
+    async def slow(wanted: int) -> int:
+        try:
+            await asyncio.sleep(100)
+        finally:
+            ended_at.append(loop.time())
+        return 0
+
+    memory.register("slow", slow)
+    check = asyncio.ensure_future(memory.check())
+    await asyncio.sleep(0.5)
+    check.cancel()
+    await asyncio.wait([check])
+    await asyncio.sleep(0)
+    assert (check.cancelled(), ended_at) == (True, [0.5])
+
+
+def test_closing_tells_of_a_releaser_that_does_not_end(caplog: pytest.LogCaptureFixture) -> None:
+    async def main() -> float:
+        machine, loop = Machine(850), asyncio.get_running_loop()
+        memory = on_loop_time(machine)
+        memory.register("stubborn", Stubborn(ends_at=40))
+        memory.register("polite", lambda wanted: asyncio.sleep(30, 0))
+        async with memory:
+            await asyncio.sleep(1.5)  # the first is late, the second is asked
+            began = loop.time()
+        return loop.time() - began
+
+    assert run_virtually(main()) == 1
+    errors = [record.getMessage() for record in caplog.records if record.levelno == logging.ERROR]
+    assert errors == ["releasers were cancelled and do not end: stubborn"]
+
+
+def test_a_releaser_that_fails_late_is_logged_all_the_same(caplog: pytest.LogCaptureFixture) -> None:
+    async def main() -> None:
+        memory = on_loop_time(Machine(850))
+        memory.register("stubborn", Stubborn(ends_at=5, error=ZeroDivisionError("late")))
+        await memory.check()
+        assert "stubborn failed" not in caplog.text
+        await asyncio.sleep(5)
+
+    run_virtually(main())
+    assert "the releaser stubborn failed" in caplog.text
+    assert "ZeroDivisionError: late" in caplog.text
+
+
+async def test_a_plain_releaser_that_tells_of_something_cancelled_stops_nobody() -> None:
+    machine = Machine(850)
+    memory = machine.manager()
+    gone: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+    gone.cancel()
+    memory.register("gone", lambda wanted: gone.result(), priority=1)
+    memory.register("media", machine.frees("media"), priority=2)
+    await memory.check()
+    assert machine.asked == [("media", 100)]
+    assert of(memory, "gone").failures == 1
 
 
 async def test_a_releaser_that_was_cancelled_by_others_stops_nobody() -> None:

@@ -329,6 +329,29 @@ async def test_a_leaked_lease_comes_back_and_is_logged() -> None:
 
 
 @virtually
+async def test_nothing_is_granted_at_once_however_full_memory_is() -> None:
+    memory = Machine(base=500).manager()
+    async with memory.reserve(350):
+        waiting = asyncio.ensure_future(memory.reserve(300).__aenter__())
+        await asyncio.sleep(1)
+        async with memory.reserve(0) as lease:
+            assert lease.reserved_bytes == 0
+            await lease.grow(0)
+        assert asyncio.get_running_loop().time() == 1
+        waiting.cancel()
+        await asyncio.wait([waiting])
+    assert reservations(memory).waits == 1
+
+
+@virtually
+async def test_what_landed_is_no_negative_number() -> None:
+    memory = Machine().manager()
+    async with memory.reserve(10) as lease:
+        with pytest.raises(ValueError, match="n_bytes must be at least 0, not -1"):
+            lease.landed(-1)
+
+
+@virtually
 async def test_a_reservation_is_entered_once() -> None:
     memory = Machine().manager()
     reservation = memory.reserve(1)

@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 
 from ..errors import ConfigurationError
 from .containers import Container, ContainerUsage, find_containers
-from .reading import ROOT, Children, ResidentMemory
+from .reading import ROOT, Child, Children, ResidentMemory
 
 logger = logging.getLogger(__name__)
 
@@ -45,7 +45,7 @@ class Gauge:
     def read(self) -> Reading:
         """A fresh reading."""
         if self.probe is not None:
-            used_bytes = self.probe()
+            used_bytes = int(self.probe())
             return Reading(used_bytes, used_bytes, 0, None)
         if self._rss is None:
             self._rss = ResidentMemory(root=self._root)
@@ -56,6 +56,11 @@ class Gauge:
             return Reading(own_bytes, rss_bytes, children_bytes, None)
         container_bytes = max(self._container_shares(), default=0)
         return Reading(max(own_bytes, container_bytes), rss_bytes, children_bytes, container_bytes)
+
+    def measure(self, pid: int) -> Child | None:
+        """Register *pid*, and give what readings show of it; None when it ended, or when a probe is read instead."""
+        child = self.children.add(pid)
+        return child if self.probe is None else None
 
     def demand_room_to_start(self) -> None:
         """ConfigurationError when the limit is below what this process needs to begin."""

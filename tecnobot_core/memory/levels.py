@@ -9,9 +9,14 @@ _ORDER: tuple[MemoryLevel, ...] = ("normal", "warning", "critical")
 
 
 class Levels:
-    """The level of a share of the limit, as readings come."""
+    """The level of a share of the limit, as readings come; ValueError for shares at which none could be left."""
 
     def __init__(self, warning: float, critical: float, *, calm_s: float) -> None:
+        if not HYSTERESIS < warning < critical <= 1:
+            raise ValueError(
+                f"{HYSTERESIS} < warning ({warning}) < critical ({critical}) <= 1 must hold, as a level is left only"
+                f" {HYSTERESIS} below where it begins"
+            )
         self.level: MemoryLevel = "normal"
         self._begins: Mapping[MemoryLevel, float] = {"critical": critical, "warning": warning}
         self._calm_s = calm_s

@@ -8,26 +8,27 @@ from pathlib import Path
 from types import TracebackType
 from typing import ClassVar, Self
 
+from ..errors import LifecycleError
 from ..events import Event, EventBus, MemoryCriticalBegan, MemoryNormalBegan, MemoryWarningBegan, Observable
 from ..events.kinds import MemoryRecycleWanted, MemoryRefused, MemoryReleased
 from ..tasks import Tasks
+from .budget import Budget
 from .gauge import Gauge, Reading
+from .goals import Goals
 from .heap import MIB, Heap, find_trim, map_big_blocks
 from .leaks import LeakReport, LeakSearch, MessageTrend
-from .levels import HYSTERESIS, Levels
+from .levels import Levels
 from .ports import Clock, MemoryLevel, Release, Sleep
 from .pressure import Ladder
-from .reading import ROOT, read_peak_rss_bytes
+from .reading import ROOT
 from .releasing import Goal, Releasing
-from .reserving import Budget, Reservation
+from .reserving import Reservation
+from .sampling import Sampler
 from .statistics import MemoryStatistics
 from .trend import Trend
 
 logger = logging.getLogger(__name__)
 
-MIN_INTERVAL_S = 0.05
-HORIZON_S = 5.0  # critical within that time, at the present slope: release now
-NEAR_SHARE = 0.1  # below "warning", from where on the slope is believed
 LARGEST_SHARE = 0.5  # of the limit, for one reservation
 
 _KINDS = {"warning": MemoryWarningBegan, "critical": MemoryCriticalBegan, "normal": MemoryNormalBegan}
@@ -48,7 +49,8 @@ class MemoryManager(Observable):
     when they are freed; that holds for the whole process, and outlives the manager.
 
     A *probe* gives the bytes used instead of the process, its children and the container; *root* is where /proc and
-    /sys are. *find_trim* gives the function that returns freed memory to the system, None where there is none.
+    /sys are. *find_trim* gives the function that returns freed memory to the system, None where there is none. When a
+    reading fails, the last one counts until the next: a BackgroundTaskFailed tells once, ``statistics`` while it is so.
     """
 
     event_names: ClassVar[Mapping[str, type[Event]]] = {
@@ -79,32 +81,40 @@ class MemoryManager(Observable):
     ) -> None:
         if limit_bytes < 1:
             raise ValueError(f"limit_bytes must be at least 1, not {limit_bytes}")
-        if not 0 < warning < critical <= 1:
-            raise ValueError(f"0 < warning ({warning}) < critical ({critical}) <= 1 must hold")
+        for name, seconds in (("interval_s", interval_s), ("deadline_s", deadline_s), ("max_wait_s", max_wait_s)):
+            if not seconds > 0:
+                raise ValueError(f"{name} must be more than 0 s, not {seconds}")
         self.events = events or EventBus()
-        self._warning, self._critical = warning, critical
         self._interval_s = interval_s
         self._maps_big_blocks = maps_big_blocks
         self._clock, self._sleep = clock, sleep
         self._gauge = Gauge(limit_bytes, probe, root)
         self._limit_bytes = self._gauge.limit_bytes
+        self._sampler = Sampler(self._gauge, clock=clock, on_failed=self.events.task_failed)
+        self._goals = Goals(self._limit_bytes, warning, critical)
         self._levels = Levels(warning, critical, calm_s=calm_s)
         self._ladder = Ladder(critical, recycle_after_s=recycle_after_s)
         self._trend, self._messages, self._leaks = Trend(), MessageTrend(), LeakSearch(sleep)
         self._heap = Heap(self._limit_bytes, clock=clock, trim=find_trim())
         self._releasing = Releasing(self._used_bytes, self._heap, clock=clock, deadline_s=deadline_s)
         self._budget = Budget(
-            lambda: int(self._limit_bytes * critical) - self._used_bytes(),
+            lambda: self._goals.critical_bytes - self._used_bytes(),
             max_bytes=int(self._limit_bytes * LARGEST_SHARE),
-            make_room=self._make_room,
+            make_room=lambda n_bytes: self._release(self._goals.room_for(n_bytes)),
+            measure=self._gauge.measure,
             on_refused=lambda *told: self.events.publish(MemoryRefused(*told)),
             on_freed=self._heap.note_freed,
             clock=clock,
             sleep=sleep,
             max_wait_s=max_wait_s,
         )
-        self._peak_bytes = 0
+        self._is_open = False
         self._tasks = Tasks("memory", on_failure=self.events.task_failed)
+
+    @property
+    def is_open(self) -> bool:
+        """Between ``async with`` and its end: it watches."""
+        return self._is_open
 
     @property
     def level(self) -> MemoryLevel:
@@ -141,7 +151,7 @@ class MemoryManager(Observable):
         self._releasing.unregister(name)
 
     def register_child(self, pid: int) -> None:
-        """Count the memory of a child process with ours, until it ends."""
+        """Count the memory of a child process with ours, until it ends; see ``Lease.covers`` if it was reserved."""
         self._gauge.children.add(pid)
 
     def unregister_child(self, pid: int) -> None:
@@ -166,9 +176,7 @@ class MemoryManager(Observable):
 
     def statistics(self) -> MemoryStatistics:
         """A reading, without acting on it."""
-        if self._gauge.probe is None:  # the kernel saw also what was between readings
-            self._peak_bytes = max(self._peak_bytes, read_peak_rss_bytes())
-        return self._statistics(self._read())
+        return self._statistics(self._sampler.take())
 
     def history(self) -> tuple[int, ...]:
         """Bytes used, one reading a second at most, of the last 300; the oldest first."""
@@ -189,12 +197,16 @@ class MemoryManager(Observable):
         await self.__aexit__(None, None, None)
 
     async def __aenter__(self) -> Self:
+        if self._is_open:
+            raise LifecycleError("this MemoryManager is open already; open it once and share it")
         self._gauge.demand_room_to_start()
+        self._sampler.take()  # who cannot read at all says so now
         if self._gauge.probe is None and self._maps_big_blocks:
             map_big_blocks()
         self._heap.freeze()
         self._tasks = Tasks("memory", on_failure=self.events.task_failed)
         self._tasks.start(self._watch(), "watch")
+        self._is_open = True
         return self
 
     async def __aexit__(
@@ -203,22 +215,28 @@ class MemoryManager(Observable):
         try:
             await self._tasks.__aexit__(exc_type, exc, traceback)
         finally:
-            self._heap.unfreeze()
-            self._gauge.close()
+            try:
+                await self._releasing.aclose()
+            finally:
+                self._heap.unfreeze()
+                self._gauge.close()
+                self._is_open = False
 
     async def _watch(self) -> None:
         while True:
             await self._act()  # not ``check``: telling all costs more than the reading
-            await self._sleep(self._next_s())
+            await self._sleep(self._goals.next_s(self.level, self._trend, self._interval_s))
 
     async def _act(self) -> Reading:
-        reading, now = self._read(), self._clock()
+        reading, now = self._sampler.take(), self._clock()
+        if self._sampler.error:
+            return reading  # that is an old one: nothing follows from it
         self._trend.add(now, reading.used_bytes)
         self._messages.add(reading.rss_bytes)
         if self._levels.update(reading.used_bytes / self._limit_bytes, now):
             self._tell_level(reading.used_bytes)
         used_bytes = reading.used_bytes
-        if goal := self._goal(used_bytes):
+        if goal := self._goals.goal(self.level, used_bytes, self._trend):
             await self._release(goal)
             used_bytes = self._used_bytes()
         if self._ladder.update(self.level, used_bytes / self._limit_bytes, now):
@@ -227,39 +245,8 @@ class MemoryManager(Observable):
         self._budget.serve()
         return reading
 
-    def _next_s(self) -> float:
-        """Until the next reading: a quarter of the time that is left to "warning"."""
-        if self.level != "normal" or self._interval_s <= MIN_INTERVAL_S:
-            return min(MIN_INTERVAL_S, self._interval_s)
-        left_s = self._trend.soonest_s(int(self._warning * self._limit_bytes))
-        return self._interval_s if left_s is None else min(max(left_s / 4, MIN_INTERVAL_S), self._interval_s)
-
-    def _read(self) -> Reading:
-        reading = self._gauge.read()
-        self._peak_bytes = max(self._peak_bytes, reading.used_bytes)
-        return reading
-
     def _used_bytes(self) -> int:
-        return self._read().used_bytes
-
-    def _share(self, share: float) -> int:
-        return int(self._limit_bytes * share)
-
-    def _goal(self, used_bytes: int) -> Goal | None:
-        if self.level == "critical":
-            last_resort_bytes = self._share(self._critical - HYSTERESIS)
-            return Goal(self._share(self._warning - HYSTERESIS), last_resort_bytes, urgent=True)
-        if self.level == "warning":
-            return Goal(self._share(self._warning - HYSTERESIS))
-        near_bytes, critical_bytes = self._share(self._warning - NEAR_SHARE), self._share(self._critical)
-        left_s = None if used_bytes <= near_bytes else self._trend.seconds_to(critical_bytes)
-        if left_s is None or left_s >= HORIZON_S:
-            return None
-        return Goal(max(critical_bytes - int(self._trend.slope_bytes_per_s * HORIZON_S), near_bytes))
-
-    async def _make_room(self, n_bytes: int) -> None:
-        """For those who wait. Never at the cost of what is of last resort: a download can wait, a history is gone."""
-        await self._release(Goal(max(self._share(self._critical) - n_bytes, 0), urgent=True))
+        return self._sampler.take().used_bytes
 
     async def _release(self, goal: Goal) -> None:
         if done := await self._releasing.round(goal):
@@ -276,14 +263,14 @@ class MemoryManager(Observable):
             used_bytes=reading.used_bytes,
             limit_bytes=self._limit_bytes,
             level=self.level,
-            peak_bytes=self._peak_bytes,
+            peak_bytes=self._sampler.peak_bytes(),
             released_bytes=self._releasing.released_bytes,
             limit_source=self._gauge.source,
             rss_bytes=reading.rss_bytes,
             children_bytes=reading.children_bytes,
             container_bytes=reading.container_bytes,
             slope_bytes_per_s=self._trend.slope_bytes_per_s,
-            seconds_to_critical=self._trend.seconds_to(self._share(self._critical)),
+            seconds_to_critical=self._trend.seconds_to(self._goals.critical_bytes),
             admits_media=self.admits_media,
             admits_messages=self.admits_messages,
             returned_bytes=self._releasing.returned_bytes,
@@ -292,6 +279,8 @@ class MemoryManager(Observable):
             messages=self._messages.messages,
             bytes_per_1000_messages=self._messages.bytes_per_1000,
             unmanaged_bytes=reading.rss_bytes - sum(one.held_bytes or 0 for one in releasers.values()),
+            failed_readings=self._sampler.failed,
+            reading_error=self._sampler.error,
             reservations=self._budget.statistics(),
             releasers=releasers,
         )

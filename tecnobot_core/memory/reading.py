@@ -71,42 +71,60 @@ class ResidentMemory:
             self._statm.close()
 
 
+class Child:
+    """One registered child process. ``shown_bytes`` are what the last reading of all showed for it; 0 when it ended."""
+
+    __slots__ = ("memory", "shown_bytes")
+
+    def __init__(self, memory: ResidentMemory) -> None:
+        self.memory = memory
+        self.shown_bytes = 0
+
+
 class Children:
     """RSS of the registered child processes, together. One that has ended is forgotten at the next reading."""
 
     def __init__(self, *, root: Path = ROOT) -> None:
         self._root = root
-        self._running: dict[int, ResidentMemory] = {}
+        self._running: dict[int, Child] = {}
 
     def __len__(self) -> int:
         return len(self._running)
 
-    def add(self, pid: int) -> None:
-        """Count *pid* from now on; one that has ended already is no error."""
+    def add(self, pid: int) -> Child | None:
+        """Count *pid* from now on; again is no error. None when it has ended already."""
         if pid < 1:
             raise ValueError(f"pid must be at least 1, not {pid}")
-        with contextlib.suppress(OSError, psutil.Error):
-            self._running[pid] = ResidentMemory(pid, root=self._root)
+        self._measure(pid)  # forgets one that has ended, and whose number another has now
+        if pid not in self._running:
+            with contextlib.suppress(OSError, psutil.Error):
+                self._running[pid] = Child(ResidentMemory(pid, root=self._root))
+        return self._running.get(pid)
 
     def remove(self, pid: int) -> None:
         """Count *pid* no longer."""
         if child := self._running.pop(pid, None):
-            child.close()
+            child.memory.close()
+            child.shown_bytes = 0
 
     def read(self) -> int:
         """Bytes in RAM now, of all of them."""
-        total_bytes = 0
-        for pid, child in tuple(self._running.items()):
-            try:
-                total_bytes += child.read()
-            except (OSError, psutil.Error, IndexError):  # an ended process has no lines
-                self.remove(pid)
-        return total_bytes
+        return sum(self._measure(pid) for pid in tuple(self._running))
 
     def close(self) -> None:
         """Forget all."""
         for pid in tuple(self._running):
             self.remove(pid)
+
+    def _measure(self, pid: int) -> int:
+        """Read *pid*, and forget it when it has ended."""
+        if (child := self._running.get(pid)) is None:
+            return 0
+        try:
+            child.shown_bytes = child.memory.read()
+        except (OSError, psutil.Error, IndexError):  # an ended process has no lines
+            self.remove(pid)
+        return child.shown_bytes
 
 
 def read_rss_bytes() -> int:

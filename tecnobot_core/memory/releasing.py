@@ -6,92 +6,12 @@ import logging
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 
-from ..tasks import is_being_cancelled
+from ..tasks import Tasks
 from .heap import Heap
-from .ports import Clock, Priority, Release
-from .statistics import ReleaserStatistics
+from .ports import Clock, Release
+from .releaser import Releaser
 
 logger = logging.getLogger(__name__)
-
-COOL_DOWN_S = 1.0
-URGENT_COOL_DOWN_S = 0.1
-PROMPT_COOL_DOWN_S = 0.02  # urgent, and readings showed the last time at once what it freed: no harm in asking again
-INEFFECTIVE_SHARE = 0.2  # of what a releaser said: less reached the system
-INEFFECTIVE_TIMES = 3
-
-
-@dataclass(slots=True, eq=False)
-class Releaser:
-    """One registered part, and what came of asking it."""
-
-    name: str
-    release: Release
-    priority: int
-    held: Callable[[], int] | None
-    asked: int = 0
-    estimated_bytes: int = 0
-    actual_bytes: int = 0
-    failures: int = 0
-    ineffective: int = 0  # in a row
-    asked_at: float = float("-inf")
-    is_exhausted: bool = False  # freed less than it was asked for
-    is_prompt: bool = False  # freed what it was asked for, and most of that left the process at once
-    unseen_bytes: int = 0  # freed by its word, and still in the process until the next trim
-    _judged: tuple[int, int] = (0, 0)  # estimated and actual, when it was judged last
-
-    @property
-    def is_last_resort(self) -> bool:
-        return self.priority >= Priority.HISTORIES
-
-    @property
-    def demoted(self) -> bool:
-        return self.ineffective >= INEFFECTIVE_TIMES
-
-    def pause_s(self, *, urgent: bool) -> float:
-        """How long it is left alone after it was asked."""
-        if not urgent:
-            return COOL_DOWN_S
-        return PROMPT_COOL_DOWN_S if self.is_prompt else URGENT_COOL_DOWN_S
-
-    def note(self, wanted_bytes: int, freed_bytes: int, seen_bytes: int) -> int:
-        """It freed so much by its word, and readings saw so much go; return what they did not see."""
-        seen_bytes = min(max(seen_bytes, 0), freed_bytes)  # more is others' merit
-        self.is_exhausted = freed_bytes < wanted_bytes
-        self.is_prompt = not self.is_exhausted and seen_bytes * 2 >= freed_bytes
-        self.estimated_bytes += freed_bytes
-        self.actual_bytes += seen_bytes
-        self.unseen_bytes += freed_bytes - seen_bytes
-        return freed_bytes - seen_bytes
-
-    def judge(self, least_bytes: int) -> None:
-        """After a trim, compare what reached the system with what was said, if that was at least *least_bytes*."""
-        estimated_bytes = self.estimated_bytes - self._judged[0]
-        if estimated_bytes < least_bytes:  # little things drown in what others do meanwhile
-            return
-        actual_bytes = self.actual_bytes - self._judged[1]
-        self._judged = (self.estimated_bytes, self.actual_bytes)
-        self.ineffective = self.ineffective + 1 if actual_bytes < estimated_bytes * INEFFECTIVE_SHARE else 0
-        if self.ineffective == INEFFECTIVE_TIMES:
-            logger.warning("what %s frees does not reach the system; it is asked after the others now", self.name)
-
-    def statistics(self) -> ReleaserStatistics:
-        """As it is now; asks the part what it holds."""
-        return ReleaserStatistics(
-            priority=self.priority,
-            asked=self.asked,
-            estimated_bytes=self.estimated_bytes,
-            actual_bytes=self.actual_bytes,
-            failures=self.failures,
-            demoted=self.demoted,
-            held_bytes=self._held_bytes(),
-        )
-
-    def _held_bytes(self) -> int | None:
-        try:
-            return None if self.held is None else self.held()
-        except Exception:
-            logger.exception("the releaser %s cannot tell what it holds", self.name)
-            return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +47,7 @@ class Releasing:
         self._clock = clock
         self._deadline_s = deadline_s
         self._lock = asyncio.Lock()
+        self._tasks = Tasks("memory.release")
         self._unseen_bytes = 0  # freed in this round by their word, and still in the process
 
     def register(self, name: str, release: Release, priority: int, held: Callable[[], int] | None) -> None:
@@ -152,6 +73,15 @@ class Releasing:
                 return None
             return Released(began_bytes - goal.target_bytes, estimated_bytes, actual_bytes)
 
+    async def aclose(self) -> None:
+        """Cancel whom somebody asks just now; who does not end within the deadline is told in the log, and left."""
+        for releaser in self.releasers:
+            if releaser.running is not None:
+                releaser.running.cancel()
+        if not await self._tasks.wait(self._deadline_s):
+            names = ", ".join(releaser.name for releaser in self.releasers if releaser.is_late)
+            logger.error("releasers were cancelled and do not end: %s", names or "some that were unregistered")
+
     async def _ask_in_order(self, goal: Goal) -> None:
         self._unseen_bytes = 0
         self._trim(goal)  # buffers that were freed meanwhile may be all that is wanted
@@ -172,6 +102,8 @@ class Releasing:
         for releaser in sorted(self.releasers, key=lambda one: (one.is_last_resort, one.demoted, one.priority)):
             if releaser.is_last_resort and goal.last_resort_bytes is None:
                 return
+            if releaser.is_late:
+                continue
             if self._clock() - releaser.asked_at >= releaser.pause_s(urgent=goal.urgent):
                 yield releaser
             elif not releaser.is_exhausted:  # it has more to give, in a moment: nobody behind it need give anything
@@ -191,36 +123,39 @@ class Releasing:
         releaser.asked_at = self._clock()
         releaser.is_exhausted, releaser.is_prompt = True, False  # unless it answers
         before_bytes = self._read()
+        if (freed_bytes := await self._freed_by(releaser, wanted_bytes)) is None:
+            releaser.failures += 1
+            return
+        self.released_bytes += freed_bytes
+        unseen_bytes = releaser.note(wanted_bytes, freed_bytes, before_bytes - self._read())
+        self._unseen_bytes += unseen_bytes
+        self._heap.note_freed(unseen_bytes)
+
+    async def _freed_by(self, releaser: Releaser, wanted_bytes: int) -> int | None:
+        """None when it failed, was cancelled or is late, which is logged."""
         try:
-            freed_bytes = await self._freed_by(releaser, wanted_bytes)
-        except asyncio.CancelledError:
-            if is_being_cancelled():
-                raise
-            releaser.failures += 1
-            logger.warning("the releaser %s was cancelled", releaser.name)
-        except TimeoutError:
-            releaser.failures += 1
-            logger.warning("the releaser %s took longer than %g s and was cancelled", releaser.name, self._deadline_s)
-        except Exception:
-            releaser.failures += 1
+            freed = releaser.release(wanted_bytes)
+            if not inspect.isawaitable(freed):
+                return _checked(freed)
+        except (Exception, asyncio.CancelledError):  # of something else: nobody cancels plain code
             logger.exception("the releaser %s failed", releaser.name)
-        else:
-            self.released_bytes += freed_bytes
-            unseen_bytes = releaser.note(wanted_bytes, freed_bytes, before_bytes - self._read())
-            self._unseen_bytes += unseen_bytes
-            self._heap.note_freed(unseen_bytes)
+            return None
+        return await self._in_time(releaser, freed)
 
-    async def _freed_by(self, releaser: Releaser, wanted_bytes: int) -> int:
-        freed = releaser.release(wanted_bytes)
-        if inspect.isawaitable(freed):
-            freed = await self._in_time(freed)
-        if not isinstance(freed, int) or freed < 0:
-            raise TypeError(f"a releaser must return the bytes that it freed, at least 0, not {freed!r}")
-        return freed
-
-    async def _in_time(self, freed: Awaitable[int]) -> int:
-        async with asyncio.timeout(self._deadline_s):
-            return await freed
+    async def _in_time(self, releaser: Releaser, freed: Awaitable[int]) -> int | None:
+        # In a task of its own, whose end after a cancellation is not awaited: one that ignores that would stop all.
+        task = releaser.running = self._tasks.start(_answer(releaser.name, freed), releaser.name)
+        try:
+            await asyncio.wait({task}, timeout=self._deadline_s)
+        finally:
+            task.cancel()
+        if not task.done():
+            logger.warning("the releaser %s took longer than %g s and was cancelled", releaser.name, self._deadline_s)
+            return None
+        if task.cancelled():
+            logger.warning("the releaser %s was cancelled", releaser.name)
+            return None
+        return task.result()
 
     def _trim(self, goal: Goal, *, exhausted: bool = False) -> bool:
         """Trim if it is time; True when nothing more of what was freed will reach the system."""
@@ -247,3 +182,18 @@ class Releasing:
         before_bytes = self._read()
         if self._heap.collect():
             self._credit(before_bytes - self._read())
+
+
+async def _answer(name: str, freed: Awaitable[int]) -> int | None:
+    """What it freed; None when it failed, in time or late, which is logged."""
+    try:
+        return _checked(await freed)
+    except Exception:
+        logger.exception("the releaser %s failed", name)
+        return None
+
+
+def _checked(freed: object) -> int:
+    if not isinstance(freed, int) or freed < 0:
+        raise TypeError(f"a releaser must return the bytes that it freed, at least 0, not {freed!r}")
+    return freed

@@ -13,7 +13,7 @@ class ReleaserStatistics:
 
     ``estimated_bytes`` is what it said it freed, ``actual_bytes`` what the system got back when it was asked;
     ``held_bytes`` what it says it holds now, None where it does not tell. A *demoted* one is asked after the others, as
-    its word was worth little three times in a row.
+    its word was worth little three times in a row. A *late* one was cancelled, and is not asked again before it ends.
     """
 
     priority: int
@@ -22,12 +22,13 @@ class ReleaserStatistics:
     actual_bytes: int
     failures: int
     demoted: bool
+    late: bool
     held_bytes: int | None
 
 
 @dataclass(frozen=True, slots=True)
 class ReservationStatistics:
-    """``reserved_bytes`` are those of leases; of them ``expected_bytes`` are not in memory yet."""
+    """``reserved_bytes`` are those of leases; of them ``expected_bytes`` are not in readings yet."""
 
     reserved_bytes: int
     expected_bytes: int
@@ -47,6 +48,7 @@ class MemoryStatistics:
     ``returned_bytes`` what the system got back of it. ``container_bytes`` is the container's use in proportion to the
     limit. ``seconds_to_critical`` is None when memory does not grow. ``bytes_per_1000_messages`` is how much RSS grew,
     by the line through the last readings; None before there are three. ``unmanaged_bytes`` is what no releaser holds.
+    ``failed_readings`` are all so far; with a ``reading_error`` the last one failed, and what is told here is older.
     """
 
     used_bytes: int
@@ -68,5 +70,7 @@ class MemoryStatistics:
     messages: int
     bytes_per_1000_messages: float | None
     unmanaged_bytes: int
+    failed_readings: int
+    reading_error: str
     reservations: ReservationStatistics
     releasers: Mapping[str, ReleaserStatistics]
