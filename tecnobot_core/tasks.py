@@ -160,6 +160,29 @@ class Running:
             raise TimeoutError from exc
 
 
+async def in_thread(work: Callable[[], T]) -> T:
+    """The result of *work*, run in a worker thread; when this ends, cancelled or not, *work* has ended too.
+
+    ``asyncio.to_thread`` leaves at once when it is cancelled, and its thread goes on with files that are being removed.
+    What was opened by *work* is lost by a cancellation: have *work* put it where somebody closes it.
+    """
+    running = asyncio.get_running_loop().run_in_executor(None, work)
+    cancelled: asyncio.CancelledError | None = None
+    while not running.done():
+        try:
+            await asyncio.wait([running])
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if cancelled is None:
+        return running.result()
+    if not running.cancelled():
+        running.exception()  # seen, or the loop would tell of an error that nobody asked for
+    try:
+        raise cancelled
+    finally:
+        del cancelled  # it holds this frame, which would hold it
+
+
 def is_being_cancelled() -> bool:
     """Whether somebody cancelled the current task; if not, a CancelledError comes from something that it awaited."""
     task = asyncio.current_task()

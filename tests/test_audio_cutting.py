@@ -112,6 +112,18 @@ async def test_a_part_that_is_denser_than_expected_is_never_sent() -> None:
     assert caught.value.kind in ("too_big", "cannot_decode")
 
 
+async def test_a_part_of_headers_alone_is_never_sent() -> None:
+    class Hollow(FakeEngine):
+        async def cut(self, source: Path, spans: Sequence[Span], targets: Sequence[Path]) -> None:
+            await super().cut(source, spans, targets)
+            targets[-1].write_bytes(ogg_opus(100, 1000)[:47])
+
+    with pytest.raises(AudioError, match="holds no sound") as caught:
+        async with AudioPreprocessor(Hollow(2500)).prepare(ogg_opus(2500, 100_000)):
+            pytest.fail("it was taken")
+    assert caught.value.kind == "cannot_decode"
+
+
 def _duration_s(path: Path | None) -> float:
     assert path is not None
     with path.open("rb") as file:

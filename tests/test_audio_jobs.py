@@ -1,15 +1,17 @@
 """Conversions: a few at a time, told how far they are, truthful about what was lost, nothing left behind."""
 
 import asyncio
-from collections.abc import AsyncIterator
+import threading
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 
-from tecnobot_core import AudioPreprocessor
-from tecnobot_core.audio import Clips, Encoding, Progress
+from tecnobot_core import AudioPreprocessor, MemoryManager
+from tecnobot_core.audio import AudioEngine, Clips, Encoding, Progress, Span
 from tecnobot_core.audio.transcoding import is_short
-from tecnobot_core.errors import AudioError, TemporarySpaceError
+from tecnobot_core.errors import AudioError, MemoryBusyError, TemporarySpaceError
 from tecnobot_core.temporary_files import TemporaryFiles
 from tests.fake_engine import FakeEngine, ogg_opus
 
@@ -23,8 +25,9 @@ async def files(tmp_path: Path) -> AsyncIterator[TemporaryFiles]:
         yield files
 
 
-def left(folder: Path) -> list[Path]:
-    return [path for path in folder.rglob("*") if path.is_file() and path.name != ".lock" and path.stat().st_size]
+def left(folder: Path, *, empty: bool = False) -> list[Path]:
+    found = [path for path in folder.rglob("*") if path.is_file() and path.name != ".lock"]
+    return [path for path in found if empty or path.stat().st_size]
 
 
 async def convert(audio: AudioPreprocessor, source: bytes = NOTE) -> Clips:
@@ -221,3 +224,164 @@ async def test_a_note_that_cannot_be_is_named(clips: list[bytes], pause_s: float
     with pytest.raises(ValueError, match=r"voice note|pause_s"):
         async with AudioPreprocessor(FakeEngine()).voice_note(clips, pause_s=pause_s):
             pass
+
+
+class HasChildren(FakeEngine):
+    """Tells of a child for every call."""
+
+    def __init__(self, started: Callable[[int], object], pid: int = 41) -> None:
+        super().__init__()
+        self._started, self._pid = started, pid
+
+    def telling(self, started: Callable[[int], object]) -> AudioEngine:
+        return HasChildren(started, self._pid + 1)
+
+    async def encode(
+        self, source: Path, target: Path, encoding: Encoding, heard: Callable[[float], None]
+    ) -> Sequence[Span]:
+        self._started(self._pid)
+        return await super().encode(source, target, encoding, heard)
+
+    async def join(self, sources: Sequence[Path], target: Path, encoding: Encoding, pause_s: float) -> None:
+        self._started(self._pid)
+        await super().join(sources, target, encoding, pause_s)
+
+
+class Lease:
+    def __init__(self) -> None:
+        self.pids: list[int] = []
+
+    def covers(self, pid: int) -> None:
+        self.pids.append(pid)
+
+
+async def test_a_reservation_is_told_of_the_child_that_it_is_for(files: TemporaryFiles) -> None:
+    lease, others = Lease(), list[int]()
+
+    @asynccontextmanager
+    async def reserve(n_bytes: int) -> AsyncIterator[Lease]:
+        yield lease
+
+    audio = AudioPreprocessor(HasChildren(others.append), temporary_files=files, reserve=reserve)
+    await convert(audio)
+    async with audio.voice_note([NOTE]):
+        pass
+    assert (lease.pids, others) == ([42, 42], [])
+
+
+async def test_a_reservation_that_wants_to_know_nothing_is_told_nothing(files: TemporaryFiles) -> None:
+    pids: list[int] = []
+
+    @asynccontextmanager
+    async def reserve(n_bytes: int) -> AsyncIterator[None]:
+        yield
+
+    await convert(AudioPreprocessor(HasChildren(pids.append), temporary_files=files, reserve=reserve))
+    await convert(AudioPreprocessor(HasChildren(pids.append), temporary_files=files))
+    assert pids == [41, 41]
+
+
+@pytest.mark.parametrize(("used_bytes", "limit_bytes", "later"), [(0, 1900, False), (9_000, 10_000, True)])
+async def test_memory_that_is_never_enough_is_told_from_memory_that_is_not_there_now(
+    used_bytes: int, limit_bytes: int, later: bool, files: TemporaryFiles
+) -> None:
+    memory = MemoryManager(limit_bytes, probe=lambda: used_bytes, find_trim=lambda: None, max_wait_s=0.01)
+    audio = AudioPreprocessor(FakeEngine(), temporary_files=files, reserve=memory.reserve)
+    with pytest.raises(MemoryBusyError) as caught:
+        await convert(audio)
+    assert (caught.value.retry_after_s is not None) == later
+    assert ("try again" in str(caught.value)) == later
+    assert files.statistics().leases == 0
+
+
+class WritesNothing(FakeEngine):
+    """Says that it is done: at once, or when it has encoded."""
+
+    def __init__(self, decoded_s: float = 15, *, encodes: bool = False) -> None:
+        super().__init__(decoded_s)
+        self._encodes = encodes
+
+    async def encode(
+        self, source: Path, target: Path, encoding: Encoding, heard: Callable[[float], None]
+    ) -> Sequence[Span]:
+        return await super().encode(source, target, encoding, heard) if self._encodes else []
+
+    async def cut(self, source: Path, spans: Sequence[Span], targets: Sequence[Path]) -> None:
+        pass
+
+    async def join(self, sources: Sequence[Path], target: Path, encoding: Encoding, pause_s: float) -> None:
+        pass
+
+
+@pytest.mark.parametrize("work", ["encode", "cut", "join"])
+async def test_an_engine_that_writes_nothing_is_at_fault_and_not_the_recording(
+    work: str, files: TemporaryFiles
+) -> None:
+    audio = AudioPreprocessor(WritesNothing(3000, encodes=work == "cut"), temporary_files=files)
+
+    async def note() -> None:
+        async with audio.voice_note([NOTE]):
+            pass
+
+    with pytest.raises(AudioError, match="wrote nothing") as caught:
+        await (note() if work == "join" else convert(audio, ogg_opus(3000, 30_000)))
+    assert caught.value.kind == "engine_missing"
+
+
+async def pieces(data: bytes, size_bytes: int) -> AsyncIterator[bytes]:
+    for _ in range(0, size_bytes, len(data)):
+        yield data
+
+
+@pytest.mark.parametrize("what", ["write_bytes", "open"])
+async def test_a_job_that_is_cancelled_while_a_slow_disk_takes_it_leaves_no_file(
+    what: str, files: TemporaryFiles, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = getattr(Path, what)
+    begun, go_on = threading.Event(), threading.Event()
+
+    def slow(self: Path, *arguments: object) -> object:
+        if threading.current_thread() is not threading.main_thread() and self.is_relative_to(tmp_path):
+            begun.set()
+            assert go_on.wait(10)
+        return original(self, *arguments)
+
+    monkeypatch.setattr(Path, what, slow)
+    audio = AudioPreprocessor(FakeEngine(), temporary_files=files)
+    source = NOTE if what == "write_bytes" else pieces(NOTE, 2_000_000)
+
+    async def work() -> None:
+        async with audio.prepare(source, size_bytes=3_000_000, transcode=True):
+            pytest.fail("it was cancelled")
+
+    job = asyncio.create_task(work())
+    await until(begun.is_set)
+    for _ in range(2):  # who is impatient does not get there sooner
+        job.cancel()
+        await asyncio.sleep(0)
+    assert files.statistics().bytes, "as long as the file may still be written, its room is taken"
+    go_on.set()
+    with pytest.raises(asyncio.CancelledError):
+        await job
+    assert (left(tmp_path), files.statistics().bytes) == ([], 0)
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+async def test_jobs_that_are_cancelled_at_any_time_leave_no_file(
+    streamed: bool, files: TemporaryFiles, tmp_path: Path
+) -> None:
+    audio = AudioPreprocessor(FakeEngine(), temporary_files=files)
+
+    async def work() -> None:
+        source = pieces(NOTE, 1_500_000) if streamed else NOTE * 20
+        async with audio.prepare(source, size_bytes=2_000_000, transcode=True):
+            pass
+
+    for turns in range(60):
+        job = asyncio.create_task(work())
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        job.cancel()
+        await asyncio.wait([job])
+        assert left(tmp_path, empty=True) == []
+    assert files.statistics().bytes == 0

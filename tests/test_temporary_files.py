@@ -157,7 +157,7 @@ async def test_files_that_are_not_open_say_how_to_open_them(tmp_path: Path) -> N
                 pass
         with pytest.raises(LifecycleError, match="not open"):
             await files.sweep()
-        assert files.release(1) == 0
+        assert await files.release(1) == 0
         async with files:
             with pytest.raises(LifecycleError, match="open already"):
                 await files.__aenter__()
@@ -305,14 +305,14 @@ async def test_without_locks_only_what_is_old_is_dead(tmp_path: Path, monkeypatc
 async def test_a_release_counts_what_was_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async with temporary_files(tmp_path) as files:
         dead_owner(tmp_path)
-        assert files.release(0) == 0
+        assert await files.release(0) == 0
         assert files_in(tmp_path)
-        assert files.release(1) == 0
+        assert await files.release(1) == 0
         assert not files_in(tmp_path)
     monkeypatch.setattr("tecnobot_core.temporary_files.is_in_memory", lambda path: True)
     async with temporary_files(tmp_path) as files:
         dead_owner(tmp_path)
-        assert files.release(1) == 300
+        assert await files.release(1) == 300
 
 
 SHM = Path("/dev/shm")

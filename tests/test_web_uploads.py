@@ -3,12 +3,14 @@
 import asyncio
 import hashlib
 import os
+import shutil
 import stat
+import threading
 import tracemalloc
 from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pytest
 from hypothesis import given, settings
@@ -21,6 +23,7 @@ from tecnobot_core.adapters.web.guard import Guard
 from tecnobot_core.adapters.web.media_route import MediaRoute
 from tecnobot_core.adapters.web.memory_history import MemoryHistory
 from tecnobot_core.adapters.web.sniffing import image_type, is_text
+from tecnobot_core.adapters.web.upload_disk import create
 from tecnobot_core.adapters.web.uploads import MAX_BYTES, SWEEP_EVERY_S, UploadError, Uploads, owner_of
 from tecnobot_core.connection.ports import FetchesMedia
 from tecnobot_core.errors import TransportError
@@ -249,6 +252,62 @@ async def test_a_cancelled_upload_leaves_nothing(directory: Path) -> None:
         await storing
     assert kept(directory) == []
     assert uploads.used_bytes == 0
+
+
+async def test_a_directory_that_was_removed_is_made_again_and_what_was_in_it_is_forgotten(directory: Path) -> None:
+    uploads = Uploads(directory)
+    lost = await uploads.store(OWNER, "voice", pieces(OGG))
+    for _ in range(2):
+        shutil.rmtree(directory)
+        await uploads.sweep()
+        media = await uploads.store(owner_of("ana", "m2"), "voice", pieces(OGG))
+        assert uploads.path_of(media).read_bytes() == OGG
+        assert uploads.used_bytes == len(OGG)
+        assert uploads.stored(OWNER) is None
+        assert mode_of(directory) == 0o700
+    with pytest.raises(TransportError, match="not kept any more"):
+        uploads.path_of(lost)
+
+
+async def test_an_upload_whose_directory_is_removed_is_refused_and_the_next_one_is_taken(directory: Path) -> None:
+    uploads = Uploads(directory)
+
+    async def removing() -> AsyncIterator[bytes]:
+        yield OGG * 100
+        shutil.rmtree(directory)
+        yield OGG
+
+    with pytest.raises(UploadError, match="cannot be kept") as caught:
+        await uploads.store(OWNER, "voice", removing())
+    assert (caught.value.status, uploads.used_bytes) == (507, 0)
+    assert (await uploads.store(OWNER, "voice", pieces(OGG))).size_bytes == len(OGG)
+
+
+async def test_an_upload_that_is_cancelled_while_its_file_is_made_leaves_nothing(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, go_on, made = threading.Event(), threading.Event(), list[IO[bytes]]()
+
+    def slow(path: Path) -> IO[bytes]:
+        begun.set()
+        assert go_on.wait(10)
+        made.append(create(path))
+        return made[0]
+
+    monkeypatch.setattr("tecnobot_core.adapters.web.uploads.create", slow)
+    uploads = Uploads(directory)
+    storing = asyncio.create_task(uploads.store(OWNER, "voice", pieces(OGG)))
+    async with asyncio.timeout(10):
+        while not begun.is_set():
+            await asyncio.sleep(0)
+    for _ in range(2):
+        storing.cancel()
+        await asyncio.sleep(0)
+    go_on.set()
+    with pytest.raises(asyncio.CancelledError):
+        await storing
+    assert made[0].closed
+    assert (kept(directory), uploads.used_bytes) == ([], 0)
 
 
 async def test_a_new_process_finds_what_the_killed_one_kept_and_lets_it_go(directory: Path) -> None:

@@ -4,11 +4,12 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol, runtime_checkable
 
 Codec = Literal["opus", "mp3"]
 Heard = Callable[[float], None]  # is told the seconds of audio that are done
-Reserve = Callable[[int], AbstractAsyncContextManager[object]]  # memory for n bytes, as MemoryManager.reserve
+# Memory for n bytes, as MemoryManager.reserve. Where it gives a CoversChild, that is told of the engine's children.
+Reserve = Callable[[int], AbstractAsyncContextManager[object]]
 
 
 class Span(NamedTuple):
@@ -36,7 +37,10 @@ class AudioEngine(Protocol):
     cancelling, nothing of it runs. A target that failed is the caller's to delete.
     """
 
-    memory_bytes: int  # what one call may take beside this process
+    @property
+    def memory_bytes(self) -> int:
+        """What one call may take beside this process."""
+        ...
 
     async def encode(self, source: Path, target: Path, encoding: Encoding, heard: Heard) -> Sequence[Span]:
         """Encode the first audio track; tells the silences that can be cut in, in order.
@@ -51,4 +55,22 @@ class AudioEngine(Protocol):
 
     async def join(self, sources: Sequence[Path], target: Path, encoding: Encoding, pause_s: float) -> None:
         """Encode the audio of *sources*, one after the other, with *pause_s* of silence between them."""
+        ...
+
+
+@runtime_checkable
+class StartsChildren(Protocol):
+    """An engine that works in child processes, beside AudioEngine."""
+
+    def telling(self, started: Callable[[int], object]) -> AudioEngine:
+        """The same engine; *started* is told the process id of each child that it starts from here."""
+        ...
+
+
+@runtime_checkable
+class CoversChild(Protocol):
+    """A reservation of memory that counts less while its child shows in readings, as ``memory.Lease``."""
+
+    def covers(self, pid: int) -> object:
+        """The child process *pid*, just started, is what was reserved for."""
         ...

@@ -9,9 +9,9 @@ from ..errors import AudioError, MissingDependencyError
 from ..temporary_files import TemporaryFiles
 from .clips import Clip, Clips
 from .limits import UploadLimits, max_clip_s_of
-from .ports import AudioEngine, Codec, Encoding, Reserve
+from .ports import AudioEngine, Codec, CoversChild, Encoding, Reserve, StartsChildren
 from .queueing import JobQueue
-from .sources import Recording, Source, facts_of_file, receive
+from .sources import Recording, Source, facts_of_made, receive
 from .transcoding import SPEECH_BIT_RATE, Progress, Transcoder
 from .workspace import Workspace
 
@@ -76,7 +76,8 @@ class AudioPreprocessor:
         never believed: the content decides. *transcode* asks for an MP3 whatever came in, for an endpoint that has
         refused what was passed through.
 
-        Raises AudioError, see its kinds, and TemporarySpaceError.
+        Raises AudioError, see its kinds; TemporarySpaceError; and, by *reserve*, MemoryBusyError: with its
+        ``retry_after_s`` there is no memory just now, without it this memory limit is too small for any conversion.
         """
         async with Workspace(self._files) as workspace:
             recording = await receive(source, size_bytes, self._max_source_bytes, workspace)
@@ -138,7 +139,7 @@ class AudioPreprocessor:
         target = await workspace.lease(".ogg", _VOICE_NOTE_MAX_BYTES)
         encoding = Encoding("opus", SPEECH_BIT_RATE, self._max_duration_s, _VOICE_NOTE_MAX_BYTES)
         await engine.join(sources, target, encoding, pause_s)
-        facts = await asyncio.to_thread(facts_of_file, target)
+        facts = await asyncio.to_thread(facts_of_made, target)
         if facts is None or facts.codec != "opus":
             raise AudioError("this engine cannot make Opus, which a voice note needs", kind="unsupported")
         return target
@@ -153,9 +154,13 @@ class AudioPreprocessor:
                 kind="engine_missing",
             ) from MissingDependencyError("ffmpeg", extra="audio")
         async with self._queue.slot(), AsyncExitStack() as held:
+            engine = self._engine
             if self._reserve is not None:
-                await held.enter_async_context(self._reserve(self._engine.memory_bytes))
-            yield self._engine
+                lease = await held.enter_async_context(self._reserve(engine.memory_bytes))
+                # A child that readings show would count twice, if the lease did not know that it is for that child.
+                if isinstance(lease, CoversChild) and isinstance(engine, StartsChildren):
+                    engine = engine.telling(lease.covers)
+            yield engine
 
 
 def _as_it_is(recording: Recording) -> Clips:

@@ -5,15 +5,18 @@ import io
 import stat
 from collections.abc import AsyncIterable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from ..errors import AudioError
+from ..tasks import in_thread
 from .facts import AudioFacts, read_facts
 from .workspace import Workspace, refuse_more_than
 
 Source = bytes | Path | AsyncIterable[bytes]
 
 MIB = 1024 * 1024
+INLINE_BYTES = 64 * 1024  # what is larger is looked at in a thread: a hostile header may take some milliseconds
 IN_MEMORY_BYTES = MIB  # a stream that is not larger needs no file; a voice note of five minutes is not
 
 
@@ -79,12 +82,24 @@ def _file_bytes(path: Path) -> int:
 
 
 async def _facts(content: bytes | Path, size_bytes: int) -> AudioFacts | None:
-    if isinstance(content, bytes):
-        return read_facts(io.BytesIO(content), size_bytes)
-    return await asyncio.to_thread(facts_of_file, content)
+    if isinstance(content, Path):
+        return await in_thread(partial(facts_of_file, content))
+    look = partial(read_facts, io.BytesIO(content), size_bytes)
+    return look() if size_bytes <= INLINE_BYTES else await in_thread(look)
 
 
 def facts_of_file(path: Path) -> AudioFacts | None:
     """The facts of a file; reads it, so call it in a thread."""
     with path.open("rb") as file:
         return read_facts(file, path.stat().st_size)
+
+
+def facts_of_made(path: Path) -> AudioFacts | None:
+    """As ``facts_of_file``, of what an engine made; AudioError "engine_missing" when it told of success without it."""
+    try:
+        return facts_of_file(path)
+    except FileNotFoundError:
+        raise AudioError(
+            "the engine said that it was done and wrote nothing; is its program really ffmpeg? See FFMPEG_PATH",
+            kind="engine_missing",
+        ) from None

@@ -12,7 +12,7 @@ from .cutting import CutPlan
 from .facts import AudioFacts
 from .limits import UploadLimits
 from .ports import AudioEngine, Codec, Encoding, Span
-from .sources import Recording, facts_of_file
+from .sources import Recording, facts_of_made
 from .workspace import Workspace
 
 logger = logging.getLogger(__name__)
@@ -27,6 +27,7 @@ _HEADER_BYTES = 64 * 1024
 
 # A header that estimates, as one of a stream of frames does, may be wrong; then the size tells what it can last.
 _ESTIMATED = frozenset({"mp3", "aac"})
+_ESTIMATED_WHEN_CUT = frozenset({"m4a", "mp4", "mov", "3gp", "webm", "matroska"})  # by the share of bytes that is there
 _MIN_BYTES_FOR_A_SECOND = 1000
 _LENIENCE = 1.1
 _LENIENCE_S = 60.0
@@ -82,9 +83,10 @@ class Transcoder:
 
     def _longest_s(self, recording: Recording) -> float:
         """What is decoded at most; a header that lies about an hour must not cost one."""
-        declared_s = recording.facts.duration_s
+        facts, declared_s = recording.facts, recording.facts.duration_s
         longest_s = 0.0 if declared_s is None else declared_s * _LENIENCE + _LENIENCE_S
-        if declared_s is None or recording.facts.container in _ESTIMATED:
+        estimated = _ESTIMATED | _ESTIMATED_WHEN_CUT if facts.cut else _ESTIMATED
+        if declared_s is None or facts.container in estimated:
             longest_s = max(longest_s, _LENIENCE_S + recording.size_bytes / _MIN_BYTES_FOR_A_SECOND)
         return min(longest_s, self.max_duration_s + 1)
 
@@ -131,7 +133,7 @@ def is_short(decoded_s: float, declared_s: float | None) -> bool:
 
 
 def _look_at(path: Path) -> tuple[AudioFacts | None, int]:
-    return facts_of_file(path), path.stat().st_size
+    return facts_of_made(path), path.stat().st_size
 
 
 def _clips(paths: Sequence[Path], spans: Sequence[Span], limits: UploadLimits) -> list[Clip]:
@@ -147,7 +149,7 @@ def _clips(paths: Sequence[Path], spans: Sequence[Span], limits: UploadLimits) -
 
 
 def _clip(path: Path, index: int, span: Span) -> Clip:
-    facts = facts_of_file(path)
-    if facts is None:
+    facts = facts_of_made(path)
+    if facts is None or facts.duration_s is None:  # headers, and not one packet
         raise AudioError("a part of the recording holds no sound; record it again", kind="cannot_decode")
     return Clip(f"recording.{facts.extension}", facts.mime, path, index, span.start_s, span.end_s)

@@ -1,13 +1,14 @@
 """The temporary files of one job: none until the first is needed, none when it ends."""
 
-import asyncio
 from collections.abc import AsyncIterable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, ExitStack
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from ..errors import AudioError
+from ..tasks import in_thread
 from ..temporary_files import TemporaryFiles
 
 
@@ -27,21 +28,19 @@ class Workspace:
     async def keep(self, data: bytes) -> Path:
         """A file that holds *data*."""
         path = await self.lease("", len(data))
-        await asyncio.to_thread(path.write_bytes, data)
+        await in_thread(partial(path.write_bytes, data))
         return path
 
     async def keep_stream(self, chunks: AsyncIterable[bytes], size_bytes: int) -> tuple[Path, int]:
         """A file that holds *chunks*, and how many bytes came; AudioError "too_big" when more than *size_bytes* do."""
         path = await self.lease("", size_bytes)
         arrived_bytes = 0
-        file = await asyncio.to_thread(path.open, "wb")
-        try:
+        with ExitStack() as opened:
+            file = await in_thread(lambda: opened.enter_context(path.open("wb")))
             async for chunk in chunks:
                 arrived_bytes += len(chunk)
                 refuse_more_than(size_bytes, arrived_bytes)
-                await asyncio.to_thread(file.write, chunk)
-        finally:
-            file.close()
+                await in_thread(partial(file.write, chunk))
         return path, arrived_bytes
 
     async def __aenter__(self) -> Self:

@@ -9,12 +9,13 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from ..errors import LifecycleError, TemporarySpaceError
-from ..tasks import Tasks
+from ..errors import ConfigurationError, LifecycleError, TemporarySpaceError
+from ..tasks import Tasks, in_thread
 from .owner import FULL, Owner, sweep_dead
 from .places import default_directory, is_in_memory
 from .removal import empty, remove, size_bytes
@@ -41,6 +42,7 @@ class TemporaryFiles:
 
     Use as ``async with``. *directory* is shared by owners (any number, of any process) and should be on a disk: a tmpfs
     is memory. By default the system's directory for temporary files is taken, or /var/tmp where that one is a tmpfs.
+    Where ours was removed under us, the next lease or sweep makes a new one.
     *spare* is asked, in a worker thread, before a dead owner's file is swept: True keeps it. *disk_usage* answers as
     ``shutil.disk_usage``.
     """
@@ -76,8 +78,8 @@ class TemporaryFiles:
     async def __aenter__(self) -> Self:
         if self._own is not None:
             raise LifecycleError("these temporary files are open already; open them once, and share them")
-        base = default_directory() if self._base is None else self._base
-        self._own = Owner.create(base, private=self._base is None)
+        base = self._place = default_directory() if self._base is None else self._base
+        self._own = self._new_owner()
         self._tasks = Tasks("temporary_files", on_failure=self._on_failure)
         self._in_memory = is_in_memory(base)
         if self._in_memory:
@@ -111,13 +113,15 @@ class TemporaryFiles:
 
         *suffix* is an extension of ours (".ogg"), never a part of a user's file name. What is there is deleted on the
         way out, whatever happens; stop whoever writes there first. Raises TemporarySpaceError when there is no room,
-        and in place of an OSError of the body that tells of a full disk.
+        and in place of an OSError of the body that tells of a full disk, or of a directory that somebody has removed.
         """
-        path = self._opened().path / (secrets.token_hex(16) + _checked(suffix))
+        path = self._present().path / (secrets.token_hex(16) + _checked(suffix))
         await self._reserve(path, n_bytes)
         try:
             yield path
         except OSError as error:
+            if isinstance(error, FileNotFoundError) and not path.parent.is_dir():
+                raise _removed(path) from error
             if error.errno not in FULL:
                 raise
             raise TemporarySpaceError(f"the disk is full ({error}); free some space, then try again") from error
@@ -132,17 +136,19 @@ class TemporaryFiles:
         """Reserve *n_bytes* more for the lease of *path*; raises TemporarySpaceError, and the lease stays as it was."""
         if path not in self._leases:
             raise LifecycleError(f"{path.name} is not leased; grow a lease inside its `async with`")
+        if not path.parent.is_dir():
+            raise _removed(path)
         await self._reserve(path, n_bytes)
 
     async def sweep(self) -> int:
         """Remove what dead owners left, and what lies in our own directory without a lease; the number of files."""
-        return (await asyncio.to_thread(self._sweep, self._opened()))[0]
+        return (await in_thread(partial(self._sweep, self._present())))[0]
 
-    def release(self, wanted_bytes: int) -> int:
+    async def release(self, wanted_bytes: int) -> int:
         """Sweep at once, for a memory manager; bytes of memory given back: none, unless the directory is a tmpfs."""
         if self._own is None or wanted_bytes <= 0:
             return 0
-        freed_bytes = self._sweep(self._own)[1]
+        freed_bytes = (await in_thread(partial(self._sweep, self._present())))[1]
         return freed_bytes if self._in_memory else 0
 
     def statistics(self) -> TemporaryFilesStatistics:
@@ -154,6 +160,19 @@ class TemporaryFiles:
         if self._own is None:
             raise LifecycleError("temporary files are not open; use them inside `async with files:`")
         return self._own
+
+    def _present(self) -> "Owner":
+        """Our directory; a new one when it was removed, which takes a few calls of the system and happens once."""
+        own = self._opened()
+        if not own.is_there():
+            self._own = self._new_owner()
+            own.leave()
+            logger.warning("the directory %s of temporary files was removed; a new one was made", own.path)
+            own = self._own
+        return own
+
+    def _new_owner(self) -> "Owner":
+        return Owner.create(self._place, private=self._base is None)
 
     async def _reserve(self, path: Path, n_bytes: int) -> None:
         if n_bytes < 0:
@@ -175,7 +194,7 @@ class TemporaryFiles:
         )
 
     def _is_under_floor(self, n_bytes: int) -> str:
-        own = self._opened().path
+        own = self._present().path
         total, _, free = self._disk_usage(own)
         # What was promised to others but is not yet written is not free any more.
         promised = sum(max(0, reserved - size_bytes(path)) for path, reserved in self._leases.items())
@@ -189,7 +208,10 @@ class TemporaryFiles:
     async def _sweep_for_ever(self) -> None:
         while True:
             await self._sleep(SWEEP_EVERY_S)
-            await self.sweep()
+            try:
+                await self.sweep()
+            except (ConfigurationError, TemporarySpaceError) as error:
+                logger.warning("temporary files cannot be swept: %s", error)  # perhaps the next time
 
     def _sweep(self, own: "Owner") -> tuple[int, int]:
         own.touch(self._clock())
@@ -199,6 +221,10 @@ class TemporaryFiles:
             n_files, n_bytes = n_files + files, n_bytes + size
         self._swept += n_files
         return n_files, n_bytes
+
+
+def _removed(path: Path) -> TemporarySpaceError:
+    return TemporarySpaceError(f"the temporary directory {path.parent} was removed while it was in use; try again")
 
 
 def _checked(suffix: str) -> str:

@@ -74,6 +74,17 @@ class Owner:
         with suppress(OSError):
             os.utime(self.path / LOCK, (now, now))
 
+    def is_there(self) -> bool:
+        """Whether the directory still has our lock; somebody may have removed either."""
+        try:
+            return os.path.samestat(os.stat(self.path / LOCK), os.fstat(self._lock))
+        except OSError:
+            return False
+
+    def leave(self) -> None:
+        """Give up a directory that was removed, and what may be left of it to those who lease there."""
+        os.close(self._lock)
+
     def close(self) -> None:
         empty(self.path, lambda path: False)
         os.close(self._lock)

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import random
+import shutil
 import signal
 import socket
 import sys
@@ -14,7 +15,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tecnobot_core import AudioPreprocessor
+from tecnobot_core import AudioPreprocessor, MemoryManager
 from tecnobot_core.adapters.ffmpeg import FfmpegEngine, Program, find_ffmpeg
 from tecnobot_core.adapters.ffmpeg.failures import failure
 from tecnobot_core.adapters.ffmpeg.running import Limits, run
@@ -334,7 +335,8 @@ async def test_a_bot_that_is_killed_leaves_no_child(made: AudioFiles, tmp_path: 
     assert bot.stdout is not None
     child = psutil.Process(int(await bot.stdout.readline()))
     async with asyncio.timeout(10):
-        while "ffmpeg" not in Path(child.cmdline()[0]).name:
+        # While it becomes another program it has no command line.
+        while not (command := child.cmdline()) or "ffmpeg" not in Path(command[0]).name:
             await asyncio.sleep(0.01)
         bot.kill()
         await bot.wait()
@@ -445,6 +447,96 @@ async def test_a_program_that_does_not_run_is_named(made: AudioFiles, tmp_path: 
     assert caught.value.kind == "engine_missing"
 
 
+def script(path: Path, lines: str) -> Path:
+    path.write_text(f"#!/bin/sh\n{lines}\n")
+    path.chmod(0o755)
+    return path
+
+
+@pytest.mark.parametrize(
+    "lines", ["exit 0", "exit 1", "echo avconv 1", "echo ffmpeg version 9; exit 3", "echo; echo ffmpeg version 9"]
+)
+async def test_a_program_that_is_not_ffmpeg_is_named_and_no_recording_is_blamed(
+    lines: str, made: AudioFiles, files: TemporaryFiles, tmp_path: Path
+) -> None:
+    program = script(tmp_path / "wrong", lines)
+    audio = AudioPreprocessor(FfmpegEngine(program), temporary_files=files)
+    for _ in range(2):
+        with pytest.raises(AudioError, match=f"{program} is not ffmpeg: .*FFMPEG_PATH") as caught:
+            await prepared(audio, made.make("amr", 15))
+        assert caught.value.kind == "engine_missing"
+    with pytest.raises(AudioError, match="is not ffmpeg"):
+        async with audio.voice_note([made.make("wav", 3)]):
+            pass
+    assert left(files_of(files)) == []
+
+
+async def test_a_program_that_does_not_answer_is_named(
+    made: AudioFiles, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tecnobot_core.adapters.ffmpeg.verifying._LIMITS", (10, MIB, 0.3))
+    program = script(tmp_path / "sleeps", "sleep 30")
+    with pytest.raises(AudioError, match="did not answer -version within") as caught:
+        await encode(FfmpegEngine(program), made.make("amr", 1), tmp_path / "out")
+    assert caught.value.kind == "engine_missing"
+
+
+async def test_a_program_that_says_it_is_ffmpeg_and_writes_nothing_is_named(
+    made: AudioFiles, files: TemporaryFiles, tmp_path: Path
+) -> None:
+    program = script(tmp_path / "liar", "echo ffmpeg version 9")
+    with pytest.raises(AudioError, match="wrote nothing") as caught:
+        await prepared(AudioPreprocessor(FfmpegEngine(program), temporary_files=files), made.make("amr", 15))
+    assert caught.value.kind == "engine_missing"
+
+
+async def test_a_program_is_asked_once_what_it_is_and_only_jobs_are_told_of(made: AudioFiles, tmp_path: Path) -> None:
+    asked, told, also = tmp_path / "asked", list[int](), list[int]()
+    program = script(tmp_path / "ffmpeg", f'[ "$1" = -version ] && echo x >> {asked}\nexec {find_ffmpeg().path} "$@"')
+    engine = FfmpegEngine(program, on_started=told.append)
+    await encode(engine, made.make("amr", 1), tmp_path / "out")
+    await encode(engine.telling(also.append), made.make("amr", 1), tmp_path / "out")
+    await encode(engine, made.make("amr", 1), tmp_path / "out")
+    assert asked.read_text() == "x\n"
+    assert (len(told), also) == (3, told[1:2])
+
+
+async def test_the_memory_of_a_child_is_not_counted_twice(
+    made: AudioFiles, files: TemporaryFiles, tmp_path: Path
+) -> None:
+    go_on = tmp_path / "go-on"
+    wait = f'[ "$1" = -version ] || while [ ! -e {go_on} ]; do sleep 0.02; done'
+    program = script(tmp_path / "ffmpeg", f'{wait}\nexec {find_ffmpeg().path} "$@"')
+    memory = MemoryManager(10_000 * MIB)
+    engine = FfmpegEngine(program, on_started=memory.register_child)
+    audio = AudioPreprocessor(engine, temporary_files=files, reserve=memory.reserve)
+    async with memory, asyncio.timeout(20):
+        job = asyncio.create_task(prepared(audio, made.make("amr", 15)))
+        while not 0 < (now := memory.statistics().reservations).expected_bytes < now.reserved_bytes:
+            await memory.check()
+            await asyncio.sleep(0.01)
+        assert now.reserved_bytes == engine.memory_bytes
+        go_on.touch()
+        assert (await job).transcoded
+        assert memory.statistics().reservations.expected_bytes == 0
+
+
+async def test_a_directory_that_is_removed_under_a_job_is_no_fault_of_the_recording(
+    made: AudioFiles, tmp_path: Path
+) -> None:
+    folder = tmp_path / "temporary"
+
+    def remove(pid: int) -> None:
+        shutil.rmtree(folder)
+
+    async with TemporaryFiles(folder, min_free_share=0) as files:
+        audio = AudioPreprocessor(FfmpegEngine(on_started=remove), temporary_files=files)
+        with pytest.raises(TemporarySpaceError, match="removed"):
+            await prepared(audio, made.make("amr", 15))
+        later = AudioPreprocessor(FfmpegEngine(), temporary_files=files)
+        assert (await prepared(later, made.make("amr", 15))).transcoded
+
+
 def test_ffmpeg_is_looked_for_in_order(tmp_path: Path) -> None:
     setting, on_path, wheel = (tmp_path / name / "ffmpeg" for name in ("setting", "path", "wheel"))
     wheel = tmp_path / "packages" / "imageio_ffmpeg" / "binaries" / "ffmpeg-linux-x86_64-v9.0.2"
@@ -455,7 +547,8 @@ def test_ffmpeg_is_looked_for_in_order(tmp_path: Path) -> None:
     search_path, packages = str(on_path.parent), [str(tmp_path / "packages")]
     assert find_ffmpeg(setting, search_path=search_path, packages=packages).path == setting
     assert find_ffmpeg(search_path=search_path, packages=packages).path == on_path
-    assert find_ffmpeg(search_path="", packages=packages) == Program(wheel, 384 * MIB)
+    assert find_ffmpeg(search_path="", packages=packages) == Program(wheel, 384 * MIB, 40 * MIB)
+    assert FfmpegEngine(setting).memory_bytes == 56 * MIB
     with pytest.raises(MissingDependencyError, match="pip install 'tecnobot-core\\[audio\\]'"):
         find_ffmpeg(search_path="", packages=[])
 

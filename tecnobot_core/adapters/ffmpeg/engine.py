@@ -3,16 +3,18 @@
 import asyncio
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from copy import copy
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ...audio.ports import Codec, Encoding, Heard, Span
 from ...errors import AudioError, MissingDependencyError
 from .command import SAMPLE_RATE_HZ, cut_command, encode_command, join_command, samples_command
 from .failures import failure, lacks_opus
-from .finding import Program, find_ffmpeg
+from .finding import OTHER_MEMORY_BYTES, Program, find_ffmpeg
 from .reports import Reports
 from .running import Ended, Limits, run
+from .verifying import verify
 
 MIB = 1024 * 1024
 MAX_WINDOW_S = 120.0  # 3.8 MB of samples
@@ -20,23 +22,48 @@ MAX_WINDOW_S = 120.0  # 3.8 MB of samples
 _CPU_BASE_S = 30
 _CPU_FOR_A_SECOND = 0.06  # three times what Opus took on a slow processor
 _WALL_FOR_CPU = 2.0  # others need the processor, too
-_CUTS_AT_ONCE = 16  # each has a file open, and a muxer
+_CUTS_AT_ONCE = 6  # each has a file open, a demuxer and a muxer: 1.6 MiB, so that all fit into memory_bytes
 _MP3_BIT_RATE = 32_000
+
+
+@dataclass(slots=True)
+class _Installed:
+    """What was found out about the program, for all who use it."""
+
+    program: Program | None
+    verified: bool = False
+    has_opus: bool = True
 
 
 class FfmpegEngine:
     """Finds ffmpeg when it is first needed: *program*, the PATH, the wheel of the extra ``audio``.
 
-    *on_started* is told the process id of every child, as by ``MemoryManager.register_child``. Raises
+    It is asked for its version once, before its first job: AudioError "engine_missing" when it is something else.
+    *on_started* is told the process id of every child that has a job, as by ``MemoryManager.register_child``. Raises
     ConfigurationError at once when *program* is not one.
     """
 
-    memory_bytes = 56 * MIB  # a distribution's build; the wheel's takes 40
-
     def __init__(self, program: Path | None = None, *, on_started: Callable[[int], object] | None = None) -> None:
-        self._program = None if program is None else find_ffmpeg(program)
-        self._on_started = on_started
-        self._has_opus = True
+        self._installed = _Installed(None if program is None else find_ffmpeg(program))
+        self._on_started = () if on_started is None else (on_started,)
+
+    @property
+    def memory_bytes(self) -> int:
+        """See ``AudioEngine.memory_bytes``; the wheel's program takes less than a distribution's.
+
+        Of an hour of M4A, 16 clips of Opus or MP3 to join, or less. Some take more, which only readings show: longer
+        M4A, whose tables are loaded whole (77 MiB for 4 hours), and joining more, or M4A (49 MiB for 16 clips of it).
+        """
+        try:
+            return self._found().memory_bytes
+        except AudioError:
+            return OTHER_MEMORY_BYTES  # there is none, as the job itself will tell
+
+    def telling(self, started: Callable[[int], object]) -> "FfmpegEngine":
+        """See ``StartsChildren.telling``; *on_started* is told as well, and first."""
+        engine = copy(self)
+        engine._on_started = (*self._on_started, started)
+        return engine
 
     async def encode(self, source: Path, target: Path, encoding: Encoding, heard: Heard) -> Sequence[Span]:
         """See ``AudioEngine.encode``."""
@@ -76,12 +103,12 @@ class FfmpegEngine:
         limits = self._limits(encoding.max_s, encoding.max_bytes)
         ended = await self._run(command(self._possible(encoding)), limits, take)
         if encoding.codec == "opus" and lacks_opus(ended):
-            self._has_opus = False
+            self._installed.has_opus = False
             ended = await self._run(command(self._possible(encoding)), limits, take)
         self._check(ended)
 
     def _possible(self, encoding: Encoding) -> Encoding:
-        if encoding.codec == "mp3" or self._has_opus:
+        if encoding.codec == "mp3" or self._installed.has_opus:
             return encoding
         return replace(encoding, codec="mp3", bit_rate=max(encoding.bit_rate, _MP3_BIT_RATE))
 
@@ -90,15 +117,23 @@ class FfmpegEngine:
         return Limits(self._found().address_bytes, cpu_s, file_bytes, _WALL_FOR_CPU * cpu_s)
 
     async def _run(self, arguments: list[str], limits: Limits, take: Callable[[bytes], None] | None = None) -> Ended:
-        return await run([str(self._found().path), *arguments], limits, take or _ignore, self._on_started)
+        program = self._found()
+        if not self._installed.verified:
+            await verify(program)
+            self._installed.verified = True
+        return await run([str(program.path), *arguments], limits, take or _ignore, self._started)
+
+    def _started(self, pid: int) -> None:
+        for started in self._on_started:
+            started(pid)
 
     def _found(self) -> Program:
-        if self._program is None:
+        if self._installed.program is None:
             try:
-                self._program = find_ffmpeg()
+                self._installed.program = find_ffmpeg()
             except MissingDependencyError as error:
                 raise AudioError(f"{error}, or set FFMPEG_PATH", kind="engine_missing") from error
-        return self._program
+        return self._installed.program
 
     def _check(self, ended: Ended) -> None:
         if error := failure(ended, str(self._found().path)):

@@ -38,6 +38,10 @@ def failure(ended: Ended, program: str) -> Exception | None:
             f"{program} does not run ({_last(ended)}); install it with: pip install 'tecnobot-core[audio]'",
             kind="engine_missing",
         )
+    if ended.said.endswith("No such file or directory"):
+        return TemporarySpaceError(
+            "the recording, or the directory of temporary files, was removed while it was converted; send it again"
+        )
     if _NO_TRACK.search(ended.said):
         return AudioError("this file has no audio track; send a voice note", kind="no_audio_track")
     if _UNSUPPORTED.search(ended.said):

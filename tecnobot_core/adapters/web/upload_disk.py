@@ -1,13 +1,9 @@
 """Uploaded files on disk: written step by step in threads, so that a slow disk stops nobody."""
 
-import asyncio
 import os
 import re
-from collections.abc import Callable
 from pathlib import Path
-from typing import IO, TypeVar
-
-T = TypeVar("T")
+from typing import IO
 
 _NAME = re.compile(r"[0-9a-f]{32}-[0-9a-f]{32}")
 _PART = ".part"
@@ -71,13 +67,3 @@ def find(directory: Path, now: float) -> dict[str, tuple[int, float]]:
         elif is_name(path.name.removesuffix(_PART)) and status.st_mtime < now - _STALE_S:
             path.unlink(missing_ok=True)
     return found
-
-
-async def in_thread(work: Callable[[], T]) -> T:
-    """The result of *work*, which has always ended when this does: a cancelled thread would go on with the file."""
-    running = asyncio.get_running_loop().run_in_executor(None, work)
-    try:
-        return await asyncio.shield(running)
-    except asyncio.CancelledError:
-        await asyncio.wait([running])
-        raise

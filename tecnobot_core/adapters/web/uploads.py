@@ -8,15 +8,17 @@ import secrets
 import shutil
 import time
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Coroutine, Iterable
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import IO, Any, Literal
 
 from ...errors import TransportError
 from ...messages import MediaReference
+from ...tasks import in_thread
 from .feed import MIB
 from .sniffing import image_type, is_text
-from .upload_disk import append, create, find, finish, in_thread, is_name, part_of
+from .upload_disk import append, create, find, finish, is_name, part_of
 
 logger = logging.getLogger(__name__)
 
@@ -141,8 +143,8 @@ class Uploads:
         size_bytes, mime = 0, ""
         try:
             self._charge(name, 0)
-            file = await in_thread(partial(create, path))
-            try:
+            with ExitStack() as opened:
+                file = await in_thread(lambda: opened.enter_context(create(path)))
                 async for block in _blocks(chunks):
                     mime = mime if size_bytes else _type_of(block, kind)
                     size_bytes += len(block)
@@ -153,8 +155,6 @@ class Uploads:
                 if not size_bytes:
                     raise UploadError(400, "the file is empty")
                 await in_thread(partial(finish, file, path, self._clock()))
-            finally:
-                file.close()
         except BaseException:
             self._release(name)
             await in_thread(partial(part_of(path).unlink, missing_ok=True))
@@ -195,6 +195,13 @@ class Uploads:
                 await self._remove(name)
 
     async def _remove(self, name: str) -> None:
+        self._forget(name)
+        try:
+            await in_thread(partial((self._directory / name).unlink, missing_ok=True))
+        except OSError as error:
+            logger.warning("an uploaded file cannot be removed: %s", error)
+
+    def _forget(self, name: str) -> None:
         owner = name.partition("-")[2]
         self._release(name)
         self._stored.pop(owner, None)
@@ -202,15 +209,16 @@ class Uploads:
         names.discard(name)
         if not names:
             self._owned.pop(owner, None)
-        try:
-            await in_thread(partial((self._directory / name).unlink, missing_ok=True))
-        except OSError as error:
-            logger.warning("an uploaded file cannot be removed: %s", error)
 
     async def _prepare(self) -> None:
-        if self._opened:
+        """Find what is there, at first, and again when the directory was removed under a running bot."""
+        if self._opened and await in_thread(self._directory.is_dir):
             return
+        known = [name for name, (_, stored_at) in self._files.items() if stored_at < math.inf]
         found = await in_thread(partial(find, self._directory, self._clock()))
+        for name in known:
+            if name not in found:
+                self._forget(name)
         for name, (size_bytes, stored_at) in found.items():
             if name not in self._files:
                 self._own(name, size_bytes, stored_at)

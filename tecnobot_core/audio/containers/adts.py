@@ -1,6 +1,6 @@
 """AAC as a stream of ADTS frames."""
 
-from .window import Contents, Window
+from .window import MAX_PARSES, Contents, Window
 
 N_SAMPLES = 96
 _SAMPLE_BYTES = 8 * 1024
@@ -14,7 +14,7 @@ def read(window: Window, start: int = 0) -> Contents | None:
     size = _frame_bytes(data, 0)
     if not size:
         return None
-    followers = _row(data, 0)[2]
+    followers = _row(data, 0, 3)[2]
     if followers < 3 and start + followers * size < window.size - _MAX_FRAME_BYTES:
         return None
     if followers < 2 and size + 7 <= window.size - start:
@@ -31,10 +31,10 @@ def _frame_bytes(data: bytes, offset: int) -> int:
     return size if size > 7 else 0
 
 
-def _row(data: bytes, offset: int) -> tuple[int, int, int]:
-    """Bytes, blocks of 1,024 samples and number of the frames in a row from *offset* on."""
+def _row(data: bytes, offset: int, most: int) -> tuple[int, int, int]:
+    """Bytes, blocks of 1,024 samples and number of the frames in a row from *offset* on, at most *most*."""
     begin, blocks, count = offset, 0, 0
-    while (size := _frame_bytes(data, offset)) and offset + size <= len(data):
+    while count < most and (size := _frame_bytes(data, offset)) and offset + size <= len(data):
         blocks += (data[offset + 6] & 3) + 1
         count += 1
         offset += size
@@ -44,17 +44,20 @@ def _row(data: bytes, offset: int) -> tuple[int, int, int]:
 def _estimated_s(window: Window, start: int, rate_hz: int) -> float | None:
     """From the mean size of frames, at some places of a long file."""
     n_bytes = n_blocks = 0
-    for place, length in window.places(start, window.size, N_SAMPLES, _SAMPLE_BYTES):
-        size, blocks = _first_row(window.read(place, length))
+    places = window.places(start, window.size, N_SAMPLES, _SAMPLE_BYTES)
+    for place, length in places:
+        size, blocks = _first_row(window.read(place, length), MAX_PARSES // len(places))
         n_bytes, n_blocks = n_bytes + size, n_blocks + blocks
     return (window.size - start) * n_blocks / n_bytes * 1024 / rate_hz if n_bytes else None
 
 
-def _first_row(data: bytes) -> tuple[int, int]:
+def _first_row(data: bytes, most: int) -> tuple[int, int]:
+    """Bytes and blocks of the first three or more in a row, as far as *most* looks find them."""
     offset = data.find(b"\xff")
-    while offset >= 0:
-        size, blocks, count = _row(data, offset)
+    while offset >= 0 and most > 0:
+        size, blocks, count = _row(data, offset, max(most, 3))
         if count >= 3:
             return size, blocks
+        most -= count + 1
         offset = data.find(b"\xff", offset + 1)
     return 0, 0

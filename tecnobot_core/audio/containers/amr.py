@@ -1,6 +1,6 @@
 """AMR, narrow band and wide band, as files of frames (RFC 4867, section 5)."""
 
-from .window import Contents, Window
+from .window import MAX_PARSES, Contents, Window
 
 _SAMPLED_BYTES = 64 * 1024
 _FRAME_S = 0.02
@@ -19,17 +19,17 @@ def read(window: Window) -> Contents | None:
 
 
 def _walk(window: Window, start: int, codec: str, sizes: dict[int, int]) -> Contents:
-    """Count frames; what lies behind the first 64 KiB is taken to be as dense as those."""
+    """Count frames; what lies behind those that were seen is taken to be as dense as they are."""
     data = window.read(start, _SAMPLED_BYTES)
     offset = n_frames = 0
-    while offset < len(data):
+    while offset < len(data) and n_frames < MAX_PARSES:
         size = sizes.get(data[offset] >> 3 & 15)
         if size is None:
             return Contents("amr", codec)
         offset += size
         n_frames += 1
     total = window.size - start
-    if len(data) < total:
+    if offset < len(data) or len(data) < total:
         return Contents("amr", codec, n_frames * _FRAME_S * total / offset)
     cut = offset > len(data)
     return Contents("amr", codec, (n_frames - cut) * _FRAME_S, cut=cut)

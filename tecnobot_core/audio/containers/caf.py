@@ -13,7 +13,7 @@ def read(window: Window) -> Contents | None:
         return None
     codec, rate, per_packet, packet_bytes = "", 0.0, 0, 0
     packets_s = data_s = None
-    cut, offset = False, 8
+    cut, offset, held = False, 8, 1.0
     for _ in range(MAX_CHUNKS):
         chunk = window.read(offset, 12)
         if len(chunk) < 12:
@@ -27,10 +27,13 @@ def read(window: Window) -> Contents | None:
             codec, rate, per_packet, packet_bytes = _description(window.read(offset, 32))
         elif name == b"pakt" and rate:
             packets_s = _valid_frames(window.read(offset, 24)) / rate
-        elif name == b"data" and rate and packet_bytes:
-            data_s = (min(size, window.size - offset) - 4) / packet_bytes * per_packet / rate
+        elif name == b"data":
+            if offset + size > window.size:
+                held = (window.size - offset) / size
+            if rate and packet_bytes:
+                data_s = (min(size, window.size - offset) - 4) / packet_bytes * per_packet / rate
         offset += size
-    return Contents("caf", codec, data_s if packets_s is None else packets_s, cut=cut)
+    return Contents("caf", codec, data_s if packets_s is None else packets_s * held, cut=cut)
 
 
 def _description(data: bytes) -> tuple[str, float, int, int]:

@@ -3,6 +3,7 @@
 from .window import Contents, Window
 
 MAX_BLOCKS = 64
+MAX_CANDIDATES = 64  # by chance, 32 KiB of sound have one code that looks like the beginning of a frame
 _TAIL_BYTES = 32 * 1024
 _BLOCK_SIZES = {1: 192, **{n: 576 << (n - 2) for n in range(2, 6)}, **{n: 256 << (n - 8) for n in range(8, 16)}}
 
@@ -23,7 +24,10 @@ def read(window: Window, start: int = 0) -> Contents | None:
     plain_bytes = n_samples * ((info[12] >> 1 & 7) + 1) * (((info[12] & 1) << 4 | info[13] >> 4) + 1) / 8
     if frames_bytes > plain_bytes * 1.1 + 64 * 1024:
         return Contents("flac", "flac")
-    return Contents("flac", "flac", n_samples / rate, cut=frames_bytes < 0 or 0 < held < n_samples)
+    if frames_bytes <= 0:
+        return Contents("flac", "flac", cut=True)
+    cut = 0 < held < n_samples
+    return Contents("flac", "flac", (held if cut else n_samples) / rate, cut=cut)
 
 
 def stream_info(block: bytes) -> tuple[int, int]:
@@ -45,7 +49,10 @@ def _last_sample(window: Window, block_size: int) -> int:
     """Where the last frame that begins in the file ends, in samples; 0 when none is found."""
     tail = window.read(max(0, window.size - _TAIL_BYTES), _TAIL_BYTES)
     at = len(tail)
-    while (at := tail.rfind(b"\xff", 0, at)) >= 0:
+    for _ in range(MAX_CANDIDATES):
+        at = max(tail.rfind(b"\xff\xf8", 0, at), tail.rfind(b"\xff\xf9", 0, at))
+        if at < 0:
+            break
         if end := _frame_end(tail[at : at + 16], block_size):
             return end
     return 0
@@ -53,7 +60,7 @@ def _last_sample(window: Window, block_size: int) -> int:
 
 def _frame_end(head: bytes, block_size: int) -> int:
     """Number of the sample behind the frame whose header this is (section 9.1); 0 when it is none."""
-    if len(head) < 7 or head[1] & 0xFE != 0xF8:
+    if len(head) < 7:
         return 0
     number, at = _coded_number(head, 4)
     code = head[2] >> 4

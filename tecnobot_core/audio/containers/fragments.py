@@ -29,8 +29,11 @@ def _last_offset(window: Window, tfra: Box) -> int:
     return -1 if found is None else found
 
 
-def fragment_end(window: Window, traf: Box, track_number: int, default_duration: int) -> int:
-    """When what is in *traf* ends, in the track's timescale; 0 when it is of another track or does not say."""
+def fragment_end(window: Window, traf: Box, track_number: int, default_duration: int, held: float) -> float:
+    """When what is in *traf* ends, in the track's timescale; 0 when it is of another track or does not say.
+
+    *held* is the share of its sound that the file has.
+    """
     begin, length, each = -1, 0, default_duration
     for box in boxes(window, traf.body, traf.end):
         data = window.read(box.body, min(box.end - box.body, 64 * 1024))
@@ -44,7 +47,7 @@ def fragment_end(window: Window, traf: Box, track_number: int, default_duration:
             begin = int.from_bytes(data[4:12] if data[:1] == b"\1" else data[4:8], "big")
         elif box.kind == b"trun":
             length += _run_length(data, flags, each)
-    return begin + length if begin >= 0 else 0
+    return begin + length * held if begin >= 0 else 0
 
 
 def _run_length(trun: bytes, flags: int, each: int) -> int:

@@ -33,6 +33,7 @@ class _Segment:
     has_tracks: bool = False
     audio: int | None = None
     codec: str = ""
+    held: float = 1.0  # the share of it that is there
     cut: bool = False
 
 
@@ -47,7 +48,7 @@ def read(window: Window) -> Contents | None:
     container = doc_type.decode()
     segment = _segment(window, head.end)
     has_audio = segment.audio is not None or not segment.has_tracks
-    duration = segment.duration or (_last_time(window) if has_audio else 0)
+    duration = _duration(window, segment) if has_audio else segment.duration
     duration_s = duration * segment.scale_ns / 1e9 if duration else None
     return Contents(container, segment.codec, duration_s, has_audio=has_audio, cut=segment.cut)
 
@@ -84,6 +85,8 @@ def _segment(window: Window, offset: int) -> _Segment:
         segment.cut = True
         return segment
     segment.cut = top.end > window.size
+    if segment.cut:
+        segment.held = max(window.size - top.body, 0) / (top.end - top.body)
     for element in elements(window, top.body, min(top.end, window.size)):
         if element.kind == _INFO:
             _read_info(window, element, segment)
@@ -113,6 +116,16 @@ def _read_tracks(window: Window, tracks: Element, segment: _Segment) -> None:
             name = fields.get(_CODEC, b"").rstrip(b"\0").decode("latin-1")
             segment.audio = number
             segment.codec = "aac" if name.startswith("A_AAC") else _CODECS.get(name, name.removeprefix("A_").lower())
+
+
+def _duration(window: Window, segment: _Segment) -> float:
+    """What is declared; in a file that was cut, what the last block that is there tells."""
+    if segment.duration and not segment.cut:
+        return segment.duration
+    last = _last_time(window)
+    if not segment.duration:
+        return last
+    return min(last or segment.duration * segment.held, segment.duration)
 
 
 def _last_time(window: Window) -> int:

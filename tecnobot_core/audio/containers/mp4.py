@@ -48,7 +48,8 @@ def read(window: Window) -> Contents | None:
     head = window.read(0, 12)
     if head[4:8] != b"ftyp":
         return None
-    movie, fragment, cut = _survey(window)
+    movie, fragment, held = _survey(window)
+    cut, share = held is not None, 1.0 if held is None else held
     brand = head[8:12]
     if movie is None:
         return Contents(_container(brand, "", has_video=False), cut=True)
@@ -56,25 +57,36 @@ def read(window: Window) -> Contents | None:
     has_video = any(track.handler == b"vide" for track in movie.tracks)
     if audio is None:
         return Contents(_container(brand, "", has_video=has_video), has_audio=False, cut=cut)
-    duration_s = _fragmented_s(window, movie, audio, fragment) if movie.fragmented else _whole_s(movie, audio)
+    if movie.fragmented:
+        duration_s = _fragmented_s(window, movie, audio, fragment, share)
+    else:
+        duration_s = _whole_s(movie, audio, share)
     return Contents(_container(brand, audio.codec, has_video=has_video), audio.codec, duration_s, cut=cut)
 
 
-def _survey(window: Window) -> tuple[_Movie | None, Box | None, bool]:
-    """What moov says, the last fragment, and whether the file ends inside a box."""
+def _survey(window: Window) -> tuple[_Movie | None, Box | None, float | None]:
+    """What moov says, the last fragment, and where the file ends inside a box the share of its sound that is there.
+
+    In fragments, the share is of the last one's.
+    """
     movie: _Movie | None = None
     fragment: Box | None = None
-    end = 0
+    end = sound_bytes = missing_bytes = 0
     for box in boxes(window, 0, window.size):
         end = box.end
         if box.kind == b"moov" and movie is None:
             movie = _movie(window, box)
             if movie.fragmented and (fragment := indexed_fragment(window)):
-                return movie, fragment, False
+                return movie, fragment, None
         elif box.kind == b"moof":
             fragment = box
+            sound_bytes = missing_bytes = 0
+        elif box.kind == b"mdat":
+            sound_bytes += box.end - box.body
+            missing_bytes += max(0, box.end - max(window.size, box.body))
+    held = 1 - missing_bytes / sound_bytes if sound_bytes else 0.0
     # Not seen to the end: the last fragment that was seen is not the last.
-    return movie, fragment if end >= window.size else None, end > window.size
+    return movie, fragment if end >= window.size else None, held if end > window.size else None
 
 
 def _container(brand: bytes, codec: str, *, has_video: bool) -> str:
@@ -163,23 +175,23 @@ def _object_type(esds: bytes) -> int:
     return esds[at + 2] if 0 <= at < len(esds) - 2 else 0
 
 
-def _whole_s(movie: _Movie, track: _Track) -> float | None:
+def _whole_s(movie: _Movie, track: _Track, held: float) -> float | None:
     for duration, timescale in (
         (track.shown, movie.timescale),
         (track.duration, track.timescale),
         (movie.duration, movie.timescale),
     ):
         if duration and timescale:
-            return duration / timescale
+            return duration / timescale * held
     return None
 
 
-def _fragmented_s(window: Window, movie: _Movie, track: _Track, last: Box | None) -> float | None:
+def _fragmented_s(window: Window, movie: _Movie, track: _Track, last: Box | None, held: float) -> float | None:
     """From the last fragment, as the headers of files in fragments were written before their length was known."""
     if last is not None and track.timescale:
         for traf in boxes(window, last.body, last.end):
-            if traf.kind == b"traf" and (end := fragment_end(window, traf, track.number, track.default_duration)):
+            if traf.kind == b"traf" and (end := fragment_end(window, traf, track.number, track.default_duration, held)):
                 return end / track.timescale
-    if movie.fragments_duration and movie.timescale:
+    if movie.fragments_duration and movie.timescale and held == 1:
         return movie.fragments_duration / movie.timescale
     return None

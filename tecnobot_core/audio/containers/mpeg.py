@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from functools import lru_cache
 
-from .window import Contents, Window
+from .window import MAX_PARSES, Contents, Window
 
 SCANNED_BYTES = 4096
 N_SAMPLES = 32
@@ -123,27 +123,29 @@ def _estimated_s(window: Window, start: int, frame: Frame) -> float:
     """From the mean size of frames, at some places of a long file: exact for a constant bitrate."""
     end = window.size - (128 if window.read(window.size - 128, 3) == b"TAG" else 0)
     n_bytes = n_frames = 0
-    for place, length in window.places(start, end, N_SAMPLES, _SAMPLE_BYTES):
-        size, count = _measured(window.read(place, length), frame)
+    places = window.places(start, end, N_SAMPLES, _SAMPLE_BYTES)
+    for place, length in places:
+        size, count = _measured(window.read(place, length), frame, MAX_PARSES // len(places))
         n_bytes, n_frames = n_bytes + size, n_frames + count
     mean = n_bytes / n_frames if n_frames else float(frame.size)
     return (end - start) / mean * frame.samples / frame.rate_hz
 
 
-def _measured(data: bytes, frame: Frame) -> tuple[int, int]:
-    """Bytes and number of the frames in a row that are found first."""
+def _measured(data: bytes, frame: Frame, most: int) -> tuple[int, int]:
+    """Bytes and number of the frames in a row that are found first, as far as *most* looks find them."""
     offset = data.find(b"\xff")
-    while offset >= 0:
+    while offset >= 0 and most > 0:
         found = parse(data[offset : offset + 4])
         if found and found.goes_with(frame) and _followers(data, offset, found) >= 1:
-            return _row(data, offset, found)
+            return _row(data, offset, found, most)
+        most -= 2  # itself, and one follower
         offset = data.find(b"\xff", offset + 1)
     return 0, 0
 
 
-def _row(data: bytes, offset: int, frame: Frame | None) -> tuple[int, int]:
+def _row(data: bytes, offset: int, frame: Frame | None, most: int) -> tuple[int, int]:
     begin, count = offset, 0
-    while frame is not None and offset + frame.size <= len(data):
+    while count < most and frame is not None and offset + frame.size <= len(data):
         offset, count = offset + frame.size, count + 1
         frame = parse(data[offset : offset + 4])
     return offset - begin, count

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from .window import Contents, Window
+from .window import MAX_PARSES, Contents, Window
 
 MAX_HEADS = 16
 _TAILS_BYTES = (8 * 1024, 70 * 1024, 256 * 1024)  # a page has at most 65,307 bytes
@@ -70,12 +70,14 @@ def _codec(packet: bytes) -> tuple[str, int, int]:
 
 def _last_page(window: Window) -> tuple[_Page | None, bool]:
     """The last page that has a position, and whether the file ends inside a page."""
+    looks_left = MAX_PARSES
     for n_bytes in _TAILS_BYTES:
         start = max(0, window.size - n_bytes)
         tail = window.read(start, n_bytes)
         end, cut = len(tail), False
-        while (found := tail.rfind(b"OggS", 0, end)) >= 0:
+        while looks_left and (found := tail.rfind(b"OggS", 0, end)) >= 0:
             end = found
+            looks_left -= 1
             page = _parse(tail[found : found + 282], start + found)
             if page is None or page.offset + page.size > window.size:
                 cut = True

@@ -58,7 +58,11 @@ def _format(data: bytes) -> tuple[str, float, int]:
         tag = struct.unpack_from("<H", data, 24)[0]
     codec = _CODECS.get(tag, f"0x{tag:04x}")
     # The declared bytes of a second are anybody's claim; for plain samples they follow from the rest.
-    return codec, float(rate * channels * bits // 8 if codec == "pcm" else bytes_per_s), rate
+    if codec == "pcm":
+        bytes_per_s = rate * channels * bits // 8
+    if not (rate and channels and bytes_per_s):
+        return "", 0.0, 0  # no sound is like that, so nothing is known of it
+    return codec, float(bytes_per_s), rate
 
 
 def _number(data: bytes) -> int | None:

@@ -5,6 +5,8 @@ from typing import BinaryIO
 
 MAX_BYTES = 1024 * 1024
 MAX_READS = 6000
+# Places of one file at which a reader looks for a frame or a page: some milliseconds, in whichever thread it runs.
+MAX_PARSES = 8000
 
 
 @dataclass(frozen=True, slots=True)
