@@ -146,64 +146,6 @@ def test_a_budget_must_be_positive() -> None:
         HybridCache(0)
 
 
-# Decorated functions
-
-
-class Shop:
-    def __init__(self, cache: HybridCache) -> None:
-        self.calls: list[Any] = []
-
-        @cache.cached(policy="transcript", tags=("menu",))
-        async def price(item: str, *, size: float = 1, options: Any = None) -> int:
-            self.calls.append((item, size))
-            return len(self.calls)
-
-        async def chat_of(user: str, *_: Any) -> str:
-            return f"chat of {user}"
-
-        @cache.cached(policy="reply", scope=chat_of, key=lambda user, text: text)
-        async def answer(user: str, text: str) -> str:
-            """Answers."""
-            self.calls.append((user, text))
-            return f"{text}, {user}"
-
-        self.price, self.answer = price, answer
-
-
-async def test_a_decorated_function_is_called_once_for_equal_arguments() -> None:
-    cache = HybridCache()
-    shop = Shop(cache)
-    same = [shop.price("tea"), shop.price(item="tea", size=1.0), shop.price("tea", options=None, size=1)]
-    assert [await call for call in same] == [1, 1, 1]
-    assert await shop.price("tea", size=2) == 2
-    assert await shop.price("tea", options={"b": 1, "a": 2}) == await shop.price("tea", options={"a": 2.0, "b": 1})
-    await cache.invalidate(tag="menu")
-    assert await shop.price("tea") == 4
-
-
-async def test_a_decorated_function_has_its_scope_from_its_arguments() -> None:
-    shop = Shop(HybridCache())
-    assert [await shop.answer(user, "hola") for user in ("ana", "beto", "ana")] == [
-        "hola, ana",
-        "hola, beto",
-        "hola, ana",
-    ]
-    assert len(shop.calls) == 2
-    assert shop.answer.__doc__ == "Answers."
-
-
-async def test_an_argument_without_a_stable_spelling_is_an_error_that_names_it() -> None:
-    with pytest.raises(
-        TypeError, match=r"price has an argument that cannot be a key: the value\['options'\] is a object"
-    ):
-        await Shop(HybridCache()).price("tea", options=object())
-
-
-def test_a_decorator_with_an_unknown_policy_is_an_error_at_once() -> None:
-    with pytest.raises(ConfigurationError, match="no cache policy"):
-        HybridCache().cached(policy="prize")
-
-
 # What people look at
 
 
@@ -219,6 +161,33 @@ async def test_statistics_are_live_numbers_by_name() -> None:
     assert all(isinstance(value, int | float) for value in statistics.values())
     with pytest.raises(KeyError):
         statistics["transcript.hints"]
+
+
+async def test_evictions_and_bytes_are_told_for_each_policy() -> None:
+    cache = HybridCache(400_000, policies={"p": CachePolicy(60), "mine": CachePolicy(60, scope="user")})
+    statistics = cache.statistics()
+
+    async def load() -> str:
+        return "x" * 1_000
+
+    for number in range(400):
+        await cache.get_or_load(f"{number}", load, policy="p")
+        await cache.get_or_load(f"{number}", load, policy="mine", scope="ana")
+        await cache.set(f"{number}", "x" * 500, ttl=60)
+        await cache.get_or_load(f"{number}", load, tags=("t",))  # was set, so nothing is loaded
+        await cache.get_or_load(f"{number}", load, scope="luis")  # as what is kept without a policy
+    policies = ("default", "p", "mine")
+    await statistics.look_slowly()
+    assert sum(statistics[f"{name}.used_bytes"] for name in policies) == statistics["used_bytes"]
+    assert sum(statistics[f"{name}.evictions"] for name in policies) == statistics["evictions"] > 1_000
+    kept = {name: statistics[f"{name}.loads"] - statistics[f"{name}.evictions"] for name in ("p", "mine")}
+    for name, n_entries in kept.items():
+        assert n_entries > 0
+        assert statistics[f"{name}.used_bytes"] / n_entries == pytest.approx(1_500, rel=0.2)
+    assert statistics["default.evictions"] == 800 - (statistics["entries"] - sum(kept.values()))
+    cache.shrink(0)
+    assert [statistics[f"{name}.used_bytes"] for name in policies] == [0, 0, 0]
+    assert [statistics[f"{name}.evictions"] for name in policies] == [800, 400, 400]
 
 
 async def test_an_explanation_says_why_a_lookup_hits_or_misses() -> None:

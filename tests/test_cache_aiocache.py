@@ -1,4 +1,4 @@
-"""What aiocache documents, done by MemoryFace: commands, namespaces, serializers, plugins, locks and decorators."""
+"""What aiocache documents, done by all that has its face: commands, serializers, plugins, locks and decorators."""
 
 # mypy: disable-error-code="untyped-decorator"
 
@@ -6,8 +6,10 @@ import asyncio
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
-from typing import Any
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack
+from typing import Any, TypeVar
 
 import aiocache
 import pytest
@@ -17,9 +19,14 @@ from aiocache.lock import OptimisticLock, OptimisticLockError, RedLock
 from aiocache.plugins import BasePlugin, HitMissRatioPlugin, TimingPlugin
 from aiocache.serializers import BaseSerializer, JsonSerializer, NullSerializer, PickleSerializer, StringSerializer
 
+from tecnobot_core import HybridCache
 from tecnobot_core.cache.face import MemoryFace
 from tecnobot_core.cache.memory import MemoryTier
 from tecnobot_core.testing import FakeClock
+from tecnobot_core.testing.tier import FakeTier, SharedStore
+
+Clock = Callable[[], float]
+Face = TypeVar("Face", bound=MemoryFace)
 
 
 class Wrapping(BaseSerializer):  # type: ignore[misc]
@@ -38,15 +45,64 @@ class Wrapping(BaseSerializer):  # type: ignore[misc]
 SERIALIZERS = (NullSerializer, JsonSerializer, PickleSerializer, Wrapping)
 
 
+class OverMemory(MemoryFace):
+    def __init__(self, *, clock: Clock = time.monotonic, **aiocache_kwargs: Any) -> None:
+        super().__init__(MemoryTier(1_000_000, clock=clock), **aiocache_kwargs)
+
+
+class WithoutStore(HybridCache):
+    def __init__(self, *, clock: Clock = time.monotonic, **aiocache_kwargs: Any) -> None:
+        super().__init__(1_000_000, clock=clock, **aiocache_kwargs)
+
+
+class WithStore(HybridCache):
+    def __init__(self, *, clock: Clock = time.monotonic, **aiocache_kwargs: Any) -> None:
+        store = FakeTier(SharedStore(clock))
+        super().__init__(1_000_000, store, secret=bytes(32), clock=clock, **aiocache_kwargs)
+
+
+class AlwaysFresh(WithStore):
+    """As if each lookup came from another process, which has nothing in memory."""
+
+    async def get(self, *args: Any, **kwargs: Any) -> Any:
+        self.shrink(0)
+        return await super().get(*args, **kwargs)
+
+    async def _find(self, key: str) -> Any:
+        self.shrink(0)
+        return await super()._find(key)
+
+
+@pytest.fixture(params=[OverMemory, WithoutStore, WithStore, AlwaysFresh])
+def face(request: pytest.FixtureRequest) -> type[Any]:
+    """All of them behave as aiocache says."""
+    kind: type[Any] = request.param
+    return kind
+
+
+@pytest.fixture
+async def opened() -> AsyncIterator[Callable[[Face], Awaitable[Face]]]:
+    """Opens what has to be opened before it is used."""
+    async with AsyncExitStack() as opening:
+
+        async def open_it(cache: Face) -> Face:
+            return await opening.enter_async_context(cache) if isinstance(cache, WithStore) else cache
+
+        yield open_it
+
+
+Opened = Callable[[Any], Awaitable[Any]]
+
+
 @pytest.fixture(params=[*SERIALIZERS, "plugin", "namespace", "timeout"])
-def cache(request: pytest.FixtureRequest) -> MemoryFace:
+async def cache(request: pytest.FixtureRequest, face: type[Any], opened: Opened) -> Any:
     """The same behaviour is wanted on the quick way and on every other."""
     ways: dict[Any, dict[str, Any]] = {
         "plugin": {"plugins": [BasePlugin()]},
         "namespace": {"namespace": "test:"},
         "timeout": {"timeout": 5},
     }
-    return MemoryFace(**(ways.get(request.param) or {"serializer": request.param()}))
+    return await opened(face(**(ways.get(request.param) or {"serializer": request.param()})))
 
 
 @pytest.fixture
@@ -55,8 +111,8 @@ def clock() -> FakeClock:
 
 
 @pytest.fixture
-def timed(clock: FakeClock) -> MemoryFace:
-    return MemoryFace(MemoryTier(1_000_000, clock=clock), ttl=10)
+async def timed(clock: FakeClock, face: type[Any], opened: Opened) -> Any:
+    return await opened(face(clock=clock, ttl=10))
 
 
 # Commands
@@ -89,8 +145,8 @@ async def test_multi_set_and_multi_get(cache: MemoryFace) -> None:
     assert await cache.multi_get([]) == []
 
 
-async def test_what_cannot_be_serialized_leaves_all_as_it_was() -> None:
-    cache = MemoryFace(serializer=JsonSerializer())
+async def test_what_cannot_be_serialized_leaves_all_as_it_was(face: type[Any], opened: Opened) -> None:
+    cache = await opened(face(serializer=JsonSerializer()))
     with pytest.raises(TypeError):
         await cache.multi_set([("a", 1), ("b", object())])
     assert await cache.multi_get(["a", "b"]) == [None, None]
@@ -138,8 +194,10 @@ async def test_raw_reaches_the_backend(cache: MemoryFace) -> None:
 
 
 async def test_closing_is_harmless(cache: MemoryFace) -> None:
-    async with cache as opened:
-        await opened.set("k", 1)
+    if isinstance(cache, WithStore):
+        pytest.skip("it is used while it is open")
+    async with cache as same:
+        await same.set("k", 1)
     await cache.close()
     assert await cache.get("k") == 1
 
@@ -215,8 +273,8 @@ async def test_dumps_fn_and_loads_fn_take_the_place_of_the_serializer(cache: Mem
     assert await cache.get("m", loads_fn=int) == 7
 
 
-async def test_string_serializer_casts() -> None:
-    cache = MemoryFace(serializer=StringSerializer())
+async def test_string_serializer_casts(face: type[Any], opened: Opened) -> None:
+    cache = await opened(face(serializer=StringSerializer()))
     await cache.set("k", 1)
     assert await cache.get("k") == "1"
     assert await cache.increment("k") == 2
@@ -226,7 +284,7 @@ async def test_string_serializer_casts() -> None:
 # Plugins
 
 
-async def test_every_command_calls_its_plugins() -> None:
+async def test_every_command_calls_its_plugins(face: type[Any], opened: Opened) -> None:
     heard: list[str] = []
 
     class Hearing(BasePlugin):  # type: ignore[misc]
@@ -237,7 +295,7 @@ async def test_every_command_calls_its_plugins() -> None:
 
             return hook if name.startswith(("pre_", "post_")) else super().__getattribute__(name)
 
-    cache = MemoryFace(plugins=[Hearing()])
+    cache = await opened(face(plugins=[Hearing()]))
     calls = {
         "get": ("k",), "set": ("k", 1), "add": ("l", 1), "multi_get": (["k"],), "multi_set": ([("k", 1)],),
         "delete": ("l",), "exists": ("k",), "increment": ("k",), "expire": ("k", 1), "clear": (), "raw": ("keys",),
@@ -248,8 +306,8 @@ async def test_every_command_calls_its_plugins() -> None:
         heard.clear()
 
 
-async def test_timing_plugin() -> None:
-    cache = MemoryFace(plugins=[TimingPlugin()])
+async def test_timing_plugin(face: type[Any], opened: Opened) -> None:
+    cache = await opened(face(plugins=[TimingPlugin()]))
     await cache.set("k", 1)
     for _ in range(3):
         await cache.get("k")
@@ -257,8 +315,8 @@ async def test_timing_plugin() -> None:
     assert cache.profiling["set_min"] <= cache.profiling["set_max"]
 
 
-async def test_hit_miss_ratio_plugin() -> None:
-    cache = MemoryFace(plugins=[HitMissRatioPlugin()])
+async def test_hit_miss_ratio_plugin(face: type[Any], opened: Opened) -> None:
+    cache = await opened(face(plugins=[HitMissRatioPlugin()]))
     await cache.set("k", 1)
     await cache.get("k")
     await cache.get("other")
@@ -303,42 +361,47 @@ async def test_optimistic_lock_sees_a_change(cache: MemoryFace) -> None:
 # Decorators
 
 
-async def test_cached_calls_once() -> None:
+async def test_cached_calls_once(face: type[Any], opened: Opened) -> None:
     calls = []
 
-    @cached(ttl=60, cache=MemoryFace, namespace="main")
+    @cached(ttl=60, cache=face, namespace="main")
     async def double(number: int) -> int:
         calls.append(number)
         return number * 2
 
+    await opened(double.cache)
     assert [await double(2), await double(2), await double(3)] == [4, 4, 6]
     assert calls == [2, 3]
     assert await double(2, cache_read=False) == 4
     assert calls == [2, 3, 2]
 
 
-async def test_cached_takes_serializers_plugins_keys_and_skips() -> None:
+async def test_cached_takes_serializers_plugins_keys_and_skips(face: type[Any], opened: Opened) -> None:
     @cached(
-        cache=MemoryFace, key_builder=lambda function, *args: f"key:{args[0]}", serializer=JsonSerializer(),
+        cache=face, key_builder=lambda function, *args: f"key:{args[0]}", serializer=JsonSerializer(),
         plugins=[HitMissRatioPlugin()], skip_cache_func=lambda result: result is None,
     )  # fmt: skip
     async def load(name: str) -> list[str] | None:
         return [name] if name else None
 
+    await opened(load.cache)
     assert [await load("a"), await load("a"), await load("")] == [["a"], ["a"], None]
-    assert await load.cache.raw("keys") == ["key:a"]
+    assert await load.cache.exists("key:a")
     assert load.cache.hit_miss_ratio["hits"] == 1
 
 
-async def test_cached_stampede_calls_once_for_many() -> None:
+async def test_cached_stampede_calls_once_for_many(face: type[Any], opened: Opened) -> None:
+    if face is AlwaysFresh:
+        pytest.skip("aiocache's lock is that of one process")
     calls, gate = [], asyncio.Event()
 
-    @cached_stampede(lease=5, ttl=60, cache=MemoryFace)
+    @cached_stampede(lease=5, ttl=60, cache=face)
     async def load(name: str) -> str:
         calls.append(name)
         await gate.wait()
         return name
 
+    await opened(load.cache)
     callers = [asyncio.ensure_future(load("a")) for _ in range(20)]
     for _ in range(5):
         await asyncio.sleep(0)
@@ -347,14 +410,15 @@ async def test_cached_stampede_calls_once_for_many() -> None:
     assert calls == ["a"]
 
 
-async def test_multi_cached_asks_for_what_is_missing() -> None:
+async def test_multi_cached_asks_for_what_is_missing(face: type[Any], opened: Opened) -> None:
     asked = []
 
-    @multi_cached("names", cache=MemoryFace, namespace="n:")
+    @multi_cached("names", cache=face, namespace="n:")
     async def load(names: list[str]) -> dict[str, str]:
         asked.append(list(names))
         return {name: name.upper() for name in names}
 
+    await opened(load.cache)
     assert await load(names=["a", "b"]) == {"a": "A", "b": "B"}
     assert await load(names=["a", "b", "c"]) == {"a": "A", "b": "B", "c": "C"}
     assert asked == [["a", "b"], ["c"]]
@@ -364,29 +428,29 @@ async def test_multi_cached_asks_for_what_is_missing() -> None:
 
 
 @pytest.fixture
-def registered(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def registered(monkeypatch: pytest.MonkeyPatch, face: type[Any]) -> Iterator[None]:
     before = caches.get_config()
-    monkeypatch.setitem(aiocache.AIOCACHE_CACHES, "face", MemoryFace)
+    monkeypatch.setitem(aiocache.AIOCACHE_CACHES, "face", face)
     yield
     caches.set_config(before)
 
 
 @pytest.mark.usefixtures("registered")
-async def test_the_factory_makes_it() -> None:
-    made = Cache(MemoryFace, namespace="n", ttl=5)
-    assert isinstance(made, MemoryFace)
+async def test_the_factory_makes_it(face: type[Any], opened: Opened) -> None:
+    made = Cache(face, namespace="n", ttl=5)
+    assert isinstance(made, face)
     assert made.ttl == 5
-    assert isinstance(Cache.from_url("face://"), MemoryFace)
+    assert isinstance(Cache.from_url("face://"), face)
     caches.set_config(
         {
             "default": {
-                "cache": MemoryFace,
+                "cache": face,
                 "serializer": {"class": "aiocache.serializers.JsonSerializer"},
                 "plugins": [{"class": "aiocache.plugins.TimingPlugin"}],
             }
         }
     )
-    cache = caches.get("default")
+    cache = await opened(caches.get("default"))
     await cache.set("k", [1])
     assert await cache.get("k") == [1]
     assert cache.profiling["get_total"] == 1

@@ -215,35 +215,102 @@ def test_an_answer_that_refuses_or_asks_for_a_tool_is_not_stored() -> None:
     assert not is_storable_answer(Answer(tool_calls=("pay",)))
 
 
-FIRST = [{"role": "system", "content": "Tienda Sol. Abrimos a las 9:00."}, {"role": "user", "content": "¿Abren hoy?"}]
+PROMPT = "Eres la asistente de Tienda Sol. Vendemos Samsung y la pantalla 4090. Abrimos a las 9:00."
+FIRST = [{"role": "system", "content": PROMPT}, {"role": "user", "content": "¿Abren los lunes?"}]
+
+
+def first(question: str) -> dict[str, Any]:
+    return {"messages": [FIRST[0], {"role": "user", "content": question}]}
 
 
 @pytest.mark.parametrize(
     "request_",
     [
         {"messages": [*FIRST, {"role": "assistant", "content": "Sí"}, {"role": "user", "content": "¿Y el lunes?"}]},
-        {"messages": [FIRST[0], {"role": "user", "content": "Soy ANA, ¿abren hoy?"}]},
-        {"messages": [{"role": "system", "content": "Hablas con Ana."}, FIRST[1]]},
+        {"messages": [{"role": "system", "content": "Hablas con Ána."}, FIRST[1]]},
         {"messages": [{"role": "system", "content": "Es el lunes 3, 10:42."}, FIRST[1]]},
-        {"messages": [FIRST[0], {"role": "user", "content": "mi correo es a@b.example"}]},
-        {"messages": [FIRST[0], {"role": "user", "content": "¿dónde está el pedido 004-512-77?"}]},
-        {"messages": [FIRST[0], {"role": "user", "content": "llámame al +34 600 00 00 00"}]},
+        {"messages": [{"role": "system", "content": "Su teléfono: 34600."}, FIRST[1]]},
+        first("¿Tiene pan la señora ana?"),
+        first("¿hay algo de parte de josé?"),
         {"messages": [FIRST[0], {"role": "user", "content": [{"type": "image_url"}]}]},
         {"messages": [FIRST[0], {"role": "user", "content": "hola", "name": "x"}]},
         {"messages": FIRST, "tools": [{"type": "function"}]},
         {"messages": FIRST, "user": "u-1"},
         {"messages": [FIRST[0]]},
         {"messages": FIRST[::-1]},
-        {"messages": "¿Abren hoy?"},
+        {"messages": "¿Abren los lunes?"},
         {},
     ],
 )
 def test_what_is_about_somebody_belongs_to_them(request_: Mapping[str, Any]) -> None:
-    assert answer_scope(request_, user="555", personal=("Ana", "10:42", "")) == ("reply", "555")
+    user = "34600@s.example"
+    assert answer_scope(request_, user=user, name="Ana José", personal=("10:42", "")) == ("reply", user)
 
 
-def test_what_anybody_could_ask_first_is_for_everybody() -> None:
-    assert answer_scope({"messages": FIRST}, user="555", personal=("Ana",)) == ("faq", None)
+ABOUT_A_PERSON = (
+    "Soy Ana Pérez, ¿a qué hora es mi cita?", "Me llamo Luis y debo 1.200 €", "MI NOMBRE ES ANA", "¿es para mí?",
+    "te escribe ana", "me cobraron dos veces", "tengo diabetes, ¿puedo comer pan?", "I’m ana, any bread?",
+    "where is my order?", "this is ana", "eu sou o paulo", "onde está o meu pedido?", "estou grávida, posso?",
+    "je m'appelle luc", "ich heiße anna", "我叫王芳", "меня зовут аня",
+)  # fmt: skip
+NAMES_SOMEBODY = (
+    "Ana Pérez aquí, ¿tienen pan?", "¿tienen pan? Gracias, Ana", "Hola\u00a0Ana, ¿tienen pan?",
+    "¿hacen envíos a Madrid?", "¿tienen pan?\nsaludos (Ana)", f"Hola{' ' * 20}Ana",
+)  # fmt: skip
+ABOUT_AN_ACCOUNT = (
+    "el correo es a@b.example", "¿dónde está el pedido 004-512-77?", "el número es +34 600 00 00 00", "@ana, ¿abren?",
+    "¿dónde está el pedido 1234?", "pedido nº 7", "order #7", "the booking under A7", "matrícula 1234 ABC", "X12ABC?",
+    "algo por 20 euros", "R$ 50 dá?", "por $5", "mil pesos", "1.200 €", "£3 off",
+)  # fmt: skip
+ABOUT_A_MOMENT = (
+    "¿Están abiertos ahora?", "¿Abren hoy?", "¿y mañana?", "¿están abiertos?", "¿ESTÁ CERRADO?", "¿abren este lunes?",
+    "¿qué hora es?", "¿ya abrieron?", "are you open?", "is the shop still open", "open today?", "and tomorrow?",
+    "what time is it", "abre hoje?", "e amanhã?", "vocês estão abertos agora?", "ouvert aujourd'hui?", "heute offen?",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("question", [*ABOUT_A_PERSON, *NAMES_SOMEBODY, *ABOUT_AN_ACCOUNT, *ABOUT_A_MOMENT])
+def test_what_sounds_like_one_person_or_one_moment_belongs_to_who_asked(question: str) -> None:
+    assert answer_scope(first(question), user="555") == ("reply", "555")
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        "¿Abren los lunes?", "¿Cuál es el horario?", "¿Me pueden decir el horario?", "Hola, ¿venden Samsung?",
+        "Quiero saber cuánto cuesta la 4090", "¿hay iPhone 15?", "¿Abren a las 21:00?", "¿Atienden 24/7?",
+        "TIENEN PAN?",
+        "¿Están abiertos los domingos?", "¿Cuánto dura la semana santa?", "¿Qué me recomiendan?", "Soya, ¿tienen?",
+        "How do I return a product?", "Are you open on Mondays?", "Where can I park?", "Qual é o horário?",
+        "Vocês entregam em casa?", "¿Tienen pan? ¿Y leche? Un saludo.\nGracias 🙏",
+    ],
+)  # fmt: skip
+def test_what_anybody_could_ask_first_is_for_everybody(question: str) -> None:
+    assert answer_scope(first(question), user="555@s.example", name="Ana 🌸 de X") == ("faq", None)
+
+
+@pytest.mark.parametrize("name", ["", ".", "🌸", "An"])
+def test_a_name_of_signs_or_of_two_letters_is_not_found_within_words(name: str) -> None:
+    assert answer_scope(first("¿Tienen pan? ¿Y manzanas?"), user="555", name=name) == ("faq", None)
+
+
+def test_a_name_is_found_as_it_is_spelled_in_any_letters() -> None:
+    for name, question in (
+        ("LUÍS", "pan para luis"),
+        ("王芳", "pan 王芳"),
+        ("Li", "pan para li"),
+        ("Ana Paz", "¿y paz?"),
+    ):
+        assert answer_scope(first(question), user="555", name=name) == ("reply", "555")
+    in_prompt = {"messages": [{"role": "system", "content": "您好王芳女士"}, FIRST[1]]}
+    assert answer_scope(in_prompt, user="555", name="王芳") == ("reply", "555")
+    assert answer_scope(in_prompt, user="555", name="王明") == ("faq", None)
+
+
+@given(st.text(), st.text())
+def test_no_question_and_no_name_is_too_odd(question: str, name: str) -> None:
+    assert answer_scope(first(question), user="555", name=name)[0] in ("faq", "reply")
+    assert answer_scope(first(f"soy {question}"), user="555", name=name)[0] == "reply"
 
 
 PIECES = ("a", "b", "|", "\0", "1", "2", ":", "-", "ana", "reply", "")
@@ -280,25 +347,32 @@ USERS = ["ana", "Ana", "an", "a|na", "ana|", "\0ana", "3:ana", "", "b", "1\0a", 
 TENANTS = ["shop", "sho", "shop:", None]
 PROMPTS, MODELS = ["Sé amable.", "Sé amable", "Sé breve."], ["m", "m-1", "m-"]
 QUESTIONS, TOOLS = ["¿Abren?", "¿abren?", "ana", "hola", "|", "a b"], [[], [{"name": "pay"}], [{"name": "pay "}]]
+POLICIES = ("reply", "faq", "transcript", "default", "profile", "answer")
+PEOPLE = ["Ana Pérez", "Luis", "王芳", "Noé"]
+TOLD = ["Soy {}, ¿tienen pan?", "pan para {}", "¿debe {} 20 €?", "¿tienen pan?", "¿abren ahora?", "¿tienen pan? {}"]
 
 
 @pytest.mark.parametrize("is_stored", [False, True])
 def test_a_hundred_thousand_requests_of_many_people_never_cross_a_scope(is_stored: bool) -> None:
-    """Over users, tenants, prompts, models and tools that look alike, every answer is that of the same request."""
+    """Over users, tenants, prompts, models and tools that look alike, every answer is that of the same request.
+
+    Where the request itself decides the policy, no answer to a question that holds a name is for all.
+    """
     choose = random.Random(6).choice
     store = SharedStore(FakeClock(1e9))
 
     async def ask(caches: list[HybridCache]) -> bool:
-        tenant, user, policy = (
-            choose(caches),
-            choose(USERS),
-            choose(("reply", "faq", "transcript", "default", "profile")),
-        )
+        tenant, user, policy = choose(caches), choose(USERS), choose(POLICIES)
         request = {"model": choose(MODELS), "tools": choose(TOOLS), "prompt": choose(PROMPTS), "q": choose(QUESTIONS)}
-        is_for_all = policy not in ("reply", "profile")
-        if not is_for_all and not user:
+        scope = user if policy in ("reply", "profile", "answer") else None
+        if scope == "":
             return True
-        scope = None if is_for_all else user
+        if policy == "answer":
+            name, told = choose(PEOPLE), choose(TOLD)
+            del request["tools"]
+            request["messages"] = [{"role": "user", "content": told.format(choose((name, name.upper(), name.lower())))}]
+            policy, scope = answer_scope(request, user=user, name=name)
+            assert policy == "reply" or told == "¿tienen pan?"
         question = str(request["q"])
         key = choose((request_key(request), question))
         expected = [caches.index(tenant), policy, scope, request if key != question else key]

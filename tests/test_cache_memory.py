@@ -17,12 +17,13 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from tecnobot_core.cache.memory import MISSING, MemoryTier
+from tecnobot_core.cache.memory import MISSING, REST, Groups, MemoryTier
 from tecnobot_core.cache.memory.blocks import LiveBlock, PackedBlock
 from tecnobot_core.cache.memory.values import MIN_COMPRESSED_BYTES, Writing, weigh
 from tecnobot_core.testing import FakeClock
 
 MIB = 1024 * 1024
+GROUPS = ("key 1", "key 2")  # of the machine
 
 
 class Broken:
@@ -71,6 +72,7 @@ class TierMachine(RuleBasedStateMachine):
     def make(self, max_bytes: int) -> None:
         self.clock = FakeClock()
         self.tier = MemoryTier(max_bytes, clock=self.clock)
+        self.groups = self.tier.group(GROUPS)
         self.model: dict[str, tuple[Any, float]] = {}
         # Big budgets get big values, so that what is tested also happens.
         self.unit = max(max_bytes // 40_000, 1)
@@ -137,6 +139,13 @@ class TierMachine(RuleBasedStateMachine):
     def accounts_are_right(self) -> None:
         assert self.tier.used_bytes <= self.tier.max_bytes
         check_accounts(self.tier)
+
+    @invariant()
+    def groups_share_all_that_is_used(self) -> None:
+        shares = self.groups.used_bytes()
+        assert shares == Groups(self.tier.entries, GROUPS).used_bytes()  # as somebody sees it who looks at all
+        assert shares.total() == self.tier.used_bytes
+        assert self.groups.evicted.total() <= self.tier.evictions
 
     def teardown(self) -> None:
         for key in self.tier:
@@ -287,6 +296,52 @@ def test_what_has_expired_was_not_evicted() -> None:
     gone = [number for number in range(100) if f"lasting{number}" not in tier]
     assert len(gone) == 100
     assert tier.evictions == 100 + sum(f"new{number}" not in tier for number in range(500))
+
+
+def test_evictions_and_bytes_are_told_apart_by_what_a_key_begins_with() -> None:
+    tier = MemoryTier(400_000)
+    groups = tier.group(("big:", "few:"))
+    for number in range(1_000):
+        tier.put(f"big:{number}", unlike(number))
+        tier.put(f"{number}", unlike(number)[:500])
+        if number >= 990:
+            tier.put(f"few:{number}", "x")
+    left = [sum(key.startswith(prefix) for key in tier) for prefix in ("big:", "few:")]
+    assert groups.evicted == {"big:": 1_000 - left[0], "few:": 10 - left[1]}
+    assert left[1] == 10
+    assert tier.evictions - groups.evicted.total() == 1_000 - (len(tier) - sum(left))
+    shares = groups.used_bytes()
+    assert shares.total() == tier.used_bytes
+    assert shares["big:"] == pytest.approx(left[0] * 1_200, rel=0.05)
+    assert shares[REST] == pytest.approx((len(tier) - sum(left)) * 700, rel=0.05)
+    assert 10 * 150 < shares["few:"] < 10 * 300
+    tier.shrink(0)
+    assert groups.evicted == {"big:": 1_000, "few:": 10}
+    assert groups.used_bytes().total() == 0
+
+
+def test_prefixes_of_groups_have_one_length() -> None:
+    with pytest.raises(ValueError, match="one length"):
+        MemoryTier(1_000).group(("a:", "bc:"))
+
+
+async def test_looking_slowly_lets_others_run_and_leaves_nothing_to_look_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    tier = filled(4 * MIB, 10_000, lambda number: f"{number}" * 20)
+    groups = tier.group(("k1", "k2"))
+    turns = 0
+
+    async def take_turns() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    others = asyncio.create_task(take_turns())
+    await groups.look_slowly()
+    others.cancel()
+    assert turns >= 4
+    monkeypatch.setattr(groups, "_bytes_in", None)  # looks at what is in a block
+    assert groups.used_bytes().total() == tier.used_bytes
 
 
 def test_what_comes_back_soon_after_it_was_evicted_is_kept_longer() -> None:

@@ -13,8 +13,18 @@ from tecnobot_core.cache.aiocache_tier import AiocacheTier
 from tecnobot_core.cache.guarded import GuardedTier
 from tecnobot_core.cache.ports import Record
 from tecnobot_core.errors import ConfigurationError, StoreError
-from tecnobot_core.testing import FakeClock, FakeTier
-from tests.contracts.cache_tiers import A, B, Client, Clients, LeasesContract, MarksContract, RecordsContract, lasting
+from tecnobot_core.testing import FakeClock, FakeTier, TellingStore, TellingTier
+from tests.contracts.cache_tiers import (
+    A,
+    B,
+    Client,
+    Clients,
+    LeasesContract,
+    MarksContract,
+    OverwritesContract,
+    RecordsContract,
+    lasting,
+)
 
 
 @asynccontextmanager
@@ -39,8 +49,16 @@ class TestGuardedFakeTier(RecordsContract, MarksContract, LeasesContract):
             yield clients
 
 
+class TestTellingTier(RecordsContract, OverwritesContract):
+    @pytest.fixture
+    def clients(self) -> Clients:
+        tier = TellingTier(TellingStore(time.time))
+        other = tier.another_client()
+        return Clients(Client(tier, overwrites=tier), Client(other, overwrites=other))
+
+
 class TestAiocacheTier(RecordsContract):
-    can_erase = False
+    can_erase = compares = False
 
     @pytest.fixture
     def clients(self) -> Clients:
@@ -121,7 +139,7 @@ class TestAiocacheTier(RecordsContract):
 
 
 class TestGuardedAiocacheTier(RecordsContract):
-    can_erase = False
+    can_erase = compares = False
 
     @pytest.fixture
     async def clients(self) -> AsyncIterator[Clients]:

@@ -8,15 +8,13 @@ from aiocache.base import BaseCache
 from aiocache.serializers import NullSerializer
 
 from .memory import MISSING, MemoryTier
-from .namespaces import MARK, namespace_prefixes, namespaced, without_namespace
+from .places import KeyBuilder, Places
 
 DEFAULT_MAX_BYTES = 32 * 1024 * 1024
-MAX_PREFIXES = 256
 MIN_TTL_S = 1e-6
-KeyBuilder = Callable[[Any, str | None], Any]
 
 
-class MemoryBackend(BaseCache):  # type: ignore[misc]  # aiocache has no annotations
+class MemoryBackend(Places, BaseCache):  # type: ignore[misc]  # aiocache has no annotations
     """The methods with an underscore of aiocache's backends: keys are built, values are dumped.
 
     A subclass may have a store behind (``_has_store`` and the hooks of it), and hold more than the values in memory
@@ -43,9 +41,7 @@ class MemoryBackend(BaseCache):  # type: ignore[misc]  # aiocache has no annotat
         self._live = self._entries.live
         self._touch = self._memory.touch
         self._clock = self._memory.clock
-        self._key_builder = key_builder
-        self._prefixes: dict[str, str] = {}
-        self._builds_keys = key_builder is not None
+        self._build_places(key_builder)
         self._namespace: str | None = None
         self._timeout_s: float | None = None
         self._serializer: Any = None
@@ -123,44 +119,11 @@ class MemoryBackend(BaseCache):  # type: ignore[misc]  # aiocache has no annotat
         self._is_quick = straight and not self._timeout_s
         # Bare keys are kept as they are; no key in memory can be taken for one of them.
         self._has_bare_keys = not self._builds_keys
-        has_prefix = self._namespace and self._key_builder is None
-        self._own_prefix = namespace_prefixes(self._namespace)[0] if has_prefix and self._namespace else ""
-
-    def build_key(self, key: Any, namespace: str | None = None) -> Any:
-        """The key in memory of *key* in *namespace*, by default the cache's own."""
-        if namespace is None:
-            namespace = self.namespace
-        if self._key_builder is not None:
-            return self._key_builder(key, namespace)
-        if not namespace:
-            place = without_namespace(key)
-            if place.startswith(MARK):
-                self._builds_keys, self._has_bare_keys = True, False
-            return place
-        # From now on a text of the caller may look like a key in memory that is another's.
-        self._builds_keys, self._has_bare_keys = True, False
-        if len(self._prefixes) >= MAX_PREFIXES:
-            self._prefixes.clear()
-        self._prefixes[namespace] = namespace_prefixes(namespace)[0]
-        return namespaced(namespace, key)
-
-    def _build_key(self, key: Any, namespace: str | None = None) -> Any:
-        # aiocache 0.12 puts this over build_key when it is made.
-        return type(self).build_key(self, key, namespace)
+        self._own_prefix = self._bare_prefix
+        if self._namespace:
+            self._own_prefix = self._prefixes_of(self._namespace)[0] if self._key_builder is None else ""
 
     # Used by the commands
-
-    def _place(self, key: Any, namespace: str | None) -> Any:
-        """``build_key``, quick where it can be."""
-        if namespace is None:
-            namespace = self.namespace
-        if type(key) is str and self._key_builder is None:
-            if not namespace:
-                if key[:1] != MARK:
-                    return key
-            elif (prefix := self._prefixes.get(namespace)) is not None:
-                return prefix + key
-        return self.build_key(key, namespace)
 
     async def _find(self, key: str) -> Any:
         """The dumped value of *key*, or MISSING."""
@@ -173,14 +136,18 @@ class MemoryBackend(BaseCache):  # type: ignore[misc]  # aiocache has no annotat
         found = [self._peek(key) for key in keys]
         if self._has_store and (absent := [key for key, value in zip(keys, found, strict=True) if value is MISSING]):
             fetched = await self._fetch_many(absent)
-            return [
-                fetched.get(key, MISSING) if value is MISSING else value for key, value in zip(keys, found, strict=True)
-            ]
+            return [fetched.get(key, value) for key, value in zip(keys, found, strict=True)]
         return found
 
     def _peek(self, key: str) -> Any:
         held = self._memory.get(key, MISSING)
         return self._open(key, held) if self._holds_more and held is not MISSING else held
+
+    def _ends_at(self, key: str) -> float | None:
+        return self._memory.expires_at(key)
+
+    def _end_at(self, key: str, expires_at: float | None) -> None:
+        self._memory.expire(key, expires_at)
 
     def _keep(self, key: str, value: Any, ttl_s: float | None) -> None:
         if self._holds_more:
@@ -242,7 +209,7 @@ class MemoryBackend(BaseCache):  # type: ignore[misc]  # aiocache has no annotat
                 number += int(self._serializer.loads(found))
             except (TypeError, ValueError):
                 raise TypeError(f"Value of key {key} is not an integer") from None
-            expires_at = self._memory.expires_at(key)
+            expires_at = self._ends_at(key)
             # Never 0, which is for ever: the time may pass meanwhile.
             ttl_s = None if expires_at is None else max(expires_at - self._clock(), MIN_TTL_S)
         await self._set(key, self._serializer.dumps(number), ttl_s)
@@ -252,22 +219,31 @@ class MemoryBackend(BaseCache):  # type: ignore[misc]  # aiocache has no annotat
         await self._find(key)
         if (found := self._peek(key)) is MISSING:
             return False
-        self._memory.expire(key, self._clock() + ttl if ttl else None)
+        self._end_at(key, self._clock() + ttl if ttl else None)
         if self._has_store:
             await self._stored(((key, found),), ttl or None)
         return True
 
     async def _clear(self, namespace: str | None = None, _conn: Any = None) -> bool:
-        if namespace is None:
+        if not namespace:
             self._memory.clear()
+        elif self._key_builder is None and not self._has_store:
+            self._epochs.end(namespace)
+            self._note_ended()
         else:
             prefixes = self._prefixes_of(namespace)
-            for key in self._memory:
-                if isinstance(key, str) and key.startswith(prefixes):
-                    self._memory.delete(key)
+            self._forget_where(lambda key: key.startswith(prefixes))
         if self._has_store:
             await self._cleared(namespace)
         return True
+
+    def _forget_ended(self) -> None:
+        self._forget_where(self._epochs.is_over)
+
+    def _forget_where(self, is_meant: Callable[[str], bool]) -> None:
+        for key in self._memory:
+            if isinstance(key, str) and is_meant(key):
+                self._memory.delete(key)
 
     async def _raw(
         self, command: str, *args: Any, encoding: str | None = None, _conn: Any = None, **kwargs: Any
@@ -286,10 +262,3 @@ class MemoryBackend(BaseCache):  # type: ignore[misc]  # aiocache has no annotat
     def parse_uri_path(cls, path: str) -> dict[str, str]:
         """For aiocache's ``Cache.from_url``: a path says nothing here."""
         return {}
-
-    def _prefixes_of(self, namespace: str) -> tuple[str, ...]:
-        if self._key_builder is None:
-            return namespace_prefixes(namespace) if namespace else ("",)
-        built = self._key_builder("", namespace)
-        # A builder that hashes or ignores namespaces would clear nothing or all: then what aiocache does.
-        return (built if isinstance(built, str) and namespace in built else namespace,)

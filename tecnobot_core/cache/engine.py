@@ -1,62 +1,32 @@
 """The parts behind HybridCache, wired."""
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from ..errors import ConfigurationError, LifecycleError, StoreError
 from ..tasks import Tasks
-from .erasing import forget_scopes
+from .erasing import Erasures, forget_scopes, forget_tagged
 from .flights import Flights
 from .invalidating import Invalidations
 from .loading import Loading
 from .marks import KnownMarks
 from .memory import MemoryTier
 from .policies import CachePolicy
-from .ports import EVERYTHING, Leases, Marks, Tier
-from .scopes import KeySpace, scope_prefix, scoped_key
-from .statistics import CacheStatistics, PolicyStatistics
+from .ports import ERASED, Leases, Marks, Tier
+from .rules import Rules, rules_for
+from .scopes import KeySpace
+from .statistics import CacheStatistics, MemoryShares
 
 if TYPE_CHECKING:
     from ..events import EventBus
     from .guarded import GuardedTier
+    from .overwriting import Overwritten
     from .sharing import SharedLoads
     from .stored import StoredEntries
 
-MAX_PREFIXES = 1024
 MARKS_WAIT_S = 2.0  # a database that is down must not hold up the start
-
-
-@dataclass(frozen=True, slots=True)
-class Rules:
-    """A policy, ready for use."""
-
-    name: str
-    policy: CachePolicy
-    prefix: str  # of its memory keys
-    prefix_of_all: str  # of those without a scope
-    namespace_tag: bytes
-    is_face: bool  # without a scope its keys are those of aiocache's face
-    is_per_user: bool
-    counts: PolicyStatistics = field(default_factory=PolicyStatistics)
-    prefixes: dict[str | None, str] = field(default_factory=dict)  # of scopes that were used lately
-
-    def prefix_of_scope(self, scope: str) -> str:
-        """What the memory keys of *scope* begin with; joined once, as a hit costs little more than that."""
-        if len(self.prefixes) >= MAX_PREFIXES:
-            self.prefixes.clear()
-            self._know_prefix_of_all()
-        prefix = self.prefixes[scope] = scope_prefix(self.prefix, scope)
-        return prefix
-
-    def __post_init__(self) -> None:
-        self._know_prefix_of_all()
-
-    def _know_prefix_of_all(self) -> None:
-        if not self.is_face and not self.is_per_user:
-            self.prefixes[None] = self.prefix_of_all
 
 
 class Engine:
@@ -79,14 +49,16 @@ class Engine:
     ) -> None:
         self._events = events
         self.space = KeySpace(secret, namespace)
-        self.rules = {name: _rules(name, policy, self.space) for name, policy in policies.items()}
+        self.rules = {name: rules_for(name, policy, self.space) for name, policy in policies.items()}
         self.memory = memory
         self.clock = clock
         self.guarded = None if store is None else _guarded(store, marks, leases, self._store_changed)
         self._everything = self.space.digest("everything")
-        self._erasures = self.space.digest("erasures")  # marked with each
-        self._erased_until = float("-inf")
-        self._erased_here: dict[bytes, float] = {}  # and not heard of since
+        self._erasures = Erasures(
+            self._forget_scopes,
+            memory.clear,
+            self.guarded,
+        )
         self._broken_since: float | None = None
         self._tasks = self._new_tasks()
         self._resources: AsyncExitStack | None = None
@@ -96,43 +68,59 @@ class Engine:
             self.marks, None if self.guarded is None else self.guarded.marks, self._everything, heard=self._heard_marks
         )
         self.stored = None if self.guarded is None else _stored(self.guarded, secret, self.marks, clock)
+        self._overwritten = self._hear_overwrites()
         self._shared = None if self.guarded is None else _shared(self.guarded, self._tasks, lease_s, clock)
         self.loading = Loading(
             memory, self.marks, self.flights, clock=clock, uniform=uniform, stored=self.stored, shared=self._shared
         )
+        prefixes = {name: rules.prefix for name, rules in self.rules.items()}
         self.statistics = CacheStatistics(
-            dict(self._readings()), {name: rules.counts for name, rules in self.rules.items()}
+            dict(self._readings()),
+            {name: rules.counts for name, rules in self.rules.items()},
+            MemoryShares(memory.group(prefixes.values()), prefixes, lambda: memory.evictions, rest="default"),
         )
 
     async def open(self) -> None:
         """Open the store, hear what other processes invalidate, and let loads go on for nobody."""
         if self._resources is not None:
             raise LifecycleError("this cache is open already; open it once and share it")
+        if self.flights.leave_other_loops():
+            self._renew_tasks()
         async with AsyncExitStack() as opening:
             if self.guarded is not None:
+                has_unwritten = self.guarded.pending > 0
                 await opening.enter_async_context(self.guarded)
+                self._erasures.open(self.guarded.now(), has_unwritten=has_unwritten)
+                opening.push_async_callback(self._erasures.finish)
             await opening.enter_async_context(self._tasks)
             if self.guarded is not None and self.guarded.marks is not None:
                 await self._hear_marks()
             self._resources = opening.pop_all()
         self.loading.in_background = True
+        if self._overwritten is not None:
+            self._overwritten.open()
 
     async def aclose(self) -> None:
         """End what loads, write what waits to be written. May be called twice."""
         self.loading.in_background = False
+        if self._overwritten is not None:
+            self._overwritten.is_open = False
         resources, self._resources = self._resources, None
         if resources is None:
             return
         try:
             await resources.aclose()
         finally:
-            self._tasks = self.flights.tasks = self._new_tasks()
-            if self._shared is not None:
-                self._shared.tasks = self._tasks
+            self._renew_tasks()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it was opened and not closed since."""
+        return self._resources is not None
 
     def check_usable(self) -> None:
         """LifecycleError when there is a store that is not open."""
-        if self.guarded is not None and self._resources is None:
+        if self.guarded is not None and not self.is_open:
             raise LifecycleError("this cache has a store, so it is used while it is open: async with cache: ...")
 
     def rules_of(self, policy: str) -> Rules:
@@ -150,7 +138,7 @@ class Engine:
     def tags(self, digest: bytes, rules: Rules, scope: str | None, tags: Sequence[str]) -> tuple[bytes, ...]:
         """All that can invalidate an entry."""
         scopes = () if scope is None else (self.space.scope_tag(scope),)
-        return (digest, rules.namespace_tag, *scopes, *(self.space.tag(tag) for tag in tags))
+        return (digest, rules.tag, *scopes, *(self.space.tag(tag) for tag in tags))
 
     async def forget(self, keys: Sequence[str], digests: Sequence[bytes]) -> None:
         """Remove single keys, here, in the store, and in the memory of other processes."""
@@ -165,6 +153,10 @@ class Engine:
         """Nothing that was loaded until now counts."""
         await self._mark((self._everything,))
 
+    async def invalidate_namespace(self, namespace: str) -> None:
+        """Nothing that was loaded until now in *namespace*, one of aiocache's, counts."""
+        await self._mark((self.space.namespace_tag(namespace),))
+
     async def invalidate(
         self, *, tag: str | None = None, namespace: str | None = None, scope: str | None = None
     ) -> None:
@@ -172,7 +164,8 @@ class Engine:
         if tag is not None:
             await self._mark((self.space.tag(tag),))
         if namespace is not None:
-            await self._mark((self.space.namespace_tag(namespace),))
+            policies = [self.rules[namespace].tag] if namespace in self.rules else []
+            await self._mark((self.space.namespace_tag(namespace), *policies))
         if scope is not None:
             await self._mark((self.space.scope_tag(scope),))
 
@@ -181,13 +174,19 @@ class Engine:
         self.check_usable()
         tag = self.space.scope_tag(user)
         # First the mark: then nobody writes again what is erased.
-        at = self._erased_here[tag] = self.marks.stamp()
-        await self.invalidations.mark((tag, self._erasures), at)
-        erased_here = await self._forget_scopes(lambda scope: scope == user)
+        at = self.marks.stamp()
+        self._erasures.note(tag, at)
+        await self.invalidations.mark((tag, ERASED + tag), at)
+        erased_here = await self._forget_scopes({tag})
         if self.guarded is None:
             return erased_here
         # The store has what memory has, and more: counting both would count twice.
         return max(erased_here, await self.guarded.erase(tag))
+
+    def _renew_tasks(self) -> None:
+        self._tasks = self.flights.tasks = self._new_tasks()
+        if self._shared is not None:
+            self._shared.tasks = self._tasks
 
     def _new_tasks(self) -> Tasks:
         return Tasks("cache", on_failure=None if self._events is None else self._events.task_failed)
@@ -205,6 +204,7 @@ class Engine:
     async def _hear_marks(self) -> None:
         assert self.stored is not None
         self.stored.trusted = False
+        self.invalidations.open()
         self._tasks.start(self._trust(), "marks_known")
         self._tasks.start(self.invalidations.follow(), "marks")
         self._tasks.start(self.invalidations.retell(), "marks_untold")
@@ -215,20 +215,30 @@ class Engine:
         except TimeoutError:
             return  # until they are known, what the store has is not read
 
-    def _heard_marks(self, marks: Mapping[bytes, float]) -> None:
-        """Where somebody was erased elsewhere, he leaves this memory too, and not only when there is no room."""
-        if EVERYTHING in marks:
-            self.memory.clear()  # who was erased may be missing
-        since, until = self._erased_until, marks.get(self._erasures, float("-inf"))
-        if until <= since:
-            return
-        self._erased_until = until
-        erased = {tag for tag, at in marks.items() if since < at <= until and self._erased_here.pop(tag, None) != at}
-        if erased - {self._erasures}:
-            self._tasks.start(self._forget_scopes(lambda scope: self.space.scope_tag(scope) in erased), "erased")
+    def _hear_overwrites(self) -> "Overwritten | None":
+        if self.guarded is None or self.guarded.overwrites is None:
+            return None
+        from .overwriting import Overwritten  # noqa: PLC0415  as below
 
-    async def _forget_scopes(self, is_erased: Callable[[str], bool]) -> int:
-        return await forget_scopes(self.memory, {rules.prefix for rules in self.rules.values()}, is_erased)
+        return Overwritten(
+            self.guarded.overwrites,
+            self.memory,
+            self.marks,
+            self.flights,
+            lambda key: self.space.digest("face", key),
+            {rules.prefix for rules in self.rules.values()},
+        )
+
+    def _heard_marks(self, marks: Mapping[bytes, float]) -> None:
+        self._erasures.hear(marks, self._tasks)
+
+    async def _forget_scopes(self, tags: Collection[bytes]) -> int:
+        all_rules = self.rules.values()
+        theirs = await forget_scopes(
+            self.memory, {rules.prefix for rules in all_rules}, lambda scope: self.space.scope_tag(scope) in tags
+        )
+        for_all = tuple(rules.prefix_of_all for rules in all_rules if not rules.is_per_user)
+        return theirs + await forget_tagged(self.memory, for_all, tags, self.marks)
 
     async def _trust(self) -> None:
         assert self.stored is not None
@@ -281,16 +291,3 @@ def _shared(tier: "GuardedTier", tasks: Tasks, lease_s: float, clock: Callable[[
     from .sharing import SharedLoads  # noqa: PLC0415
 
     return None if tier.leases is None else SharedLoads(tier.leases, tier, tasks, lease_s=lease_s, clock=clock)
-
-
-def _rules(name: str, policy: CachePolicy, space: KeySpace) -> Rules:
-    prefix = space.policy_prefix(name)
-    return Rules(
-        name,
-        policy,
-        prefix,
-        scoped_key(prefix, None, ""),
-        space.namespace_tag(name),
-        is_face=name == "default",
-        is_per_user=policy.scope == "user",
-    )

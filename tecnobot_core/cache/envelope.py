@@ -4,18 +4,22 @@ import json
 import math
 import struct
 import zlib
+from math import inf
 from typing import Any
 
 from .hashing import blake2b
-from .memory.values import weigh
+from .memory.values import MAX_COMPRESSED_BYTES, weigh
 
 COMPRESS_FROM_BYTES = 1024  # below it the headers and the time cost more than what is saved
 VERSION = 1
 _HEADER = struct.Struct(">BcBdf")  # version, codec, compressed, fresh until in the store's clock, seconds of its load
+_NOT_LOADED = -1.0
 _PROOF_BYTES = 8
 ENTRY_BYTES = 232  # the object, its two times and the tuple of its tags
 TAG_BYTES = 72
 MAX_DEPTH = 100
+MEMORY_ONLY = b"memory only"
+"""A tag in memory of what was set and cannot be in the store."""
 
 
 class Entry:
@@ -55,6 +59,10 @@ class NotJsonError(TypeError):
     """A value that JSON would give back changed, or cannot write."""
 
 
+class TooBigError(Exception):
+    """A value of more bytes than are wanted."""
+
+
 class Envelope:
     """Writes and reads the bytes of a stored value: JSON, text or bytes, never code.
 
@@ -64,15 +72,22 @@ class Envelope:
     def __init__(self, secret: bytes) -> None:
         self._secret = secret
 
-    def seal(self, key: bytes, value: object, *, fresh_until: float, load_s: float) -> bytes:
-        """*value* as bytes for *key*. What would not come back the same is a NotJsonError."""
-        codec, body = _encoded(value)
-        packed = zlib.compress(body, 1) if len(body) >= COMPRESS_FROM_BYTES else body
+    def seal(
+        self, key: bytes, value: object, *, fresh_until: float, load_s: float | None, max_bytes: float = inf
+    ) -> bytes:
+        """*value* as bytes for *key*; *load_s* is None where it was set, and not loaded.
+
+        What would not come back the same is a NotJsonError, what takes more than *max_bytes*, not compressed, a
+        TooBigError: it is given up as soon as that is known, since writing it whole would stall the loop.
+        """
+        codec, body = _encoded(value, max_bytes)
+        packed = zlib.compress(body, 1) if COMPRESS_FROM_BYTES <= len(body) <= MAX_COMPRESSED_BYTES else body
         is_smaller = len(packed) < len(body)
-        sealed = _HEADER.pack(VERSION, codec, is_smaller, fresh_until, load_s) + (packed if is_smaller else body)
+        loaded = _NOT_LOADED if load_s is None else load_s
+        sealed = _HEADER.pack(VERSION, codec, is_smaller, fresh_until, loaded) + (packed if is_smaller else body)
         return self._proof(key, sealed) + sealed
 
-    def open(self, key: bytes, data: bytes) -> tuple[Any, float, float]:
+    def open(self, key: bytes, data: bytes) -> tuple[Any, float, float | None]:
         """The value of *data*, until when it is fresh, and how long it took to load; ValueError when it is not ours."""
         sealed = data[_PROOF_BYTES:]
         if len(sealed) < _HEADER.size or data[:_PROOF_BYTES] != self._proof(key, sealed):
@@ -83,22 +98,30 @@ class Envelope:
         body = sealed[_HEADER.size :]
         if is_smaller:
             body = zlib.decompress(body)
-        return _decoded(codec, body), fresh_until, load_s
+        return _decoded(codec, body), fresh_until, None if load_s < 0 else load_s
 
     def _proof(self, key: bytes, sealed: bytes) -> bytes:
         return blake2b(key + sealed, key=self._secret, digest_size=_PROOF_BYTES, person=b"tecnobot seal").digest()
 
 
-def _encoded(value: object) -> tuple[bytes, bytes]:
+def _encoded(value: object, max_bytes: float) -> tuple[bytes, bytes]:
     if type(value) is bytes:
-        return b"b", value
-    try:
-        if type(value) is str:
-            return b"t", value.encode()
-        _check(value, MAX_DEPTH)
-        return b"j", json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
-    except ValueError as error:  # a lone surrogate, or a number of thousands of digits
-        raise NotJsonError(f"JSON cannot hold this value: {error}") from error
+        codec, body = b"b", value
+    else:
+        _left(value, max_bytes, MAX_DEPTH)
+        try:
+            codec, body = _written(value)
+        except ValueError as error:  # a lone surrogate, or a number of thousands of digits
+            raise NotJsonError(f"JSON cannot hold this value: {error}") from error
+    if len(body) > max_bytes:
+        raise TooBigError
+    return codec, body
+
+
+def _written(value: object) -> tuple[bytes, bytes]:
+    if type(value) is str:
+        return b"t", value.encode()
+    return b"j", json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
 
 
 def _decoded(codec: bytes, body: bytes) -> Any:
@@ -108,18 +131,26 @@ def _decoded(codec: bytes, body: bytes) -> Any:
     return text if codec == b"t" else json.loads(text)
 
 
-def _check(value: object, depth: int) -> None:
-    """NotJsonError where JSON would give back something else: a list for a tuple, text for a key that is a number."""
+def _left(value: object, left_bytes: float, depth: int) -> float:
+    """What *value* leaves of *left_bytes* at most, or a TooBigError.
+
+    NotJsonError where JSON would give back something else: a list for a tuple, text for a key that is a number.
+    """
     kind = type(value)
-    if kind in (str, int, bool) or value is None:
-        return
-    if isinstance(value, float) and kind is float and math.isfinite(value):
-        return
-    if depth and kind is list:
+    if kind is str:
+        left_bytes -= len(value)  # type: ignore[arg-type]
+    elif kind is int or kind is bool or value is None or (kind is float and math.isfinite(value)):  # type: ignore[arg-type]
+        left_bytes -= 1
+    elif depth and kind is list:
         for item in value:  # type: ignore[attr-defined]
-            _check(item, depth - 1)
-    elif depth and kind is dict and all(type(key) is str for key in value):  # type: ignore[attr-defined]
-        for item in value.values():  # type: ignore[attr-defined]
-            _check(item, depth - 1)
+            left_bytes = _left(item, left_bytes, depth - 1) - 1
+    elif depth and kind is dict:
+        for key, item in value.items():  # type: ignore[attr-defined]
+            if type(key) is not str:
+                raise NotJsonError(f"JSON cannot hold a {type(key).__name__} as a key so that it comes back the same")
+            left_bytes = _left(item, left_bytes, depth - 1) - len(key) - 4
     else:
         raise NotJsonError(f"JSON cannot hold a {kind.__name__} so that it comes back the same")
+    if left_bytes < 0:
+        raise TooBigError
+    return left_bytes

@@ -3,11 +3,13 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ..errors import StoreError
 from .envelope import Entry
 from .memory import MISSING
 
 if TYPE_CHECKING:
-    from .engine import Engine, Rules
+    from .engine import Engine
+    from .rules import Rules
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +40,9 @@ def _memory(engine: "Engine", held: object) -> tuple[bool, str]:
         return False, "does not have it: it was never kept here, has expired, or had to go"
     if not isinstance(held, Entry):
         return True, "has it"
-    if engine.marks.outdated_by(held.began_at, held.tags) is not None:
+    if (tag := engine.marks.outdated_by(held.began_at, held.tags)) is not None:
+        if engine.marks.is_overwritten(tag):
+            return False, "has one that was written over by another process, or invalidated by its key"
         return False, "has one that was invalidated by its key, namespace, scope or a tag"
     if (left_s := held.fresh_until - engine.clock()) <= 0:
         return False, f"has one that is stale for {-left_s:.1f} s"
@@ -50,15 +54,21 @@ async def _store(engine: "Engine", digest: bytes, rules: "Rules") -> tuple[bool,
         return False, "does not exist"
     if not rules.policy.store:
         return False, f"is not used by the policy {rules.name!r}"
+    if not engine.is_open:
+        return False, "is not open"
     if engine.guarded.is_broken:
         return False, "is broken and left alone"
     if not engine.stored.trusted:
         return False, "is not read before its marks are known"
-    if (record := (await engine.guarded.get_many((digest,))).get(digest)) is None:
+    try:
+        record = await engine.guarded.look(digest)
+    except StoreError as error:
+        return False, f"does not answer: {error}"
+    if record is None:
         return False, "does not have it"
-    left_s = record.expires_at - engine.guarded.now()
-    if left_s <= 0:
-        return False, "has one that has expired"
-    if not engine.marks.counts(record.loaded_at, (digest, *record.tags)):
-        return False, "has one that was invalidated"
-    return True, f"has it for {left_s:.1f} s, {len(record.data)} bytes"
+    judged = engine.stored.judge(record, rules.policy)
+    if isinstance(judged, str):
+        return False, judged
+    if (left_s := judged.entry.fresh_until - engine.clock()) <= 0:
+        return False, f"has one that is stale for {-left_s:.1f} s"
+    return True, f"has it for {judged.expires_at - engine.clock():.1f} s, {len(record.data)} bytes"

@@ -40,8 +40,10 @@ class MemoryFace(MemoryBackend):
                     touch(place)
                     if not self._holds_more or (value := self._open(place, value)) is not MISSING:
                         return value
-            except KeyError:
+            except (KeyError, TypeError):  # nothing, or a key that is no text and cannot be hashed either
                 pass
+            if place is key and (self._has_store or type(key) is not str):  # a store has other keys than bare ones
+                place = self._place(key, namespace)
             found = await self._find(place)
             return default if found is MISSING else found
         given = _given(
@@ -140,8 +142,9 @@ class MemoryFace(MemoryBackend):
     async def clear(self, namespace: str | None = None, _conn: Any = None) -> bool:
         """Forget all keys of *namespace*, or everything.
 
-        Looks at every key in memory, as it gives memory back; with a store a namespace is gone at once, and its memory
-        is given back in slices afterwards.
+        In a HybridCache a namespace is gone at once however much is in it, and its memory is given back in slices. If
+        there is no store, ``build_key`` builds other keys for it from then on, and with a *key_builder* every key in
+        memory is looked at.
         """
         return await self._clear(namespace)
 

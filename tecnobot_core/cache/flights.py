@@ -72,13 +72,23 @@ class Flights:
     def __init__(self, tasks: Tasks) -> None:
         self.tasks = tasks
         self._flights: dict[str, Flight] = {}
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     def __len__(self) -> int:
         return len(self._flights)
 
     def get(self, key: str) -> Flight | None:
         """The load of *key* that is under way."""
+        self.leave_other_loops()
         return self._flights.get(key)
+
+    def leave_other_loops(self) -> bool:
+        """Forget what another event loop was loading, as it may never go on; whether there was another loop."""
+        before, self._loop = self._loop, asyncio.get_running_loop()
+        if before is None or before is self._loop:
+            return False
+        self._flights.clear()
+        return True
 
     def start(
         self,
@@ -93,6 +103,7 @@ class Flights:
 
         After *timeout_s* everyone who waits gets a TimeoutError, even when the loader does not let itself be cancelled.
         """
+        self.leave_other_loops()
         flight = Flight(began_at, detached=detached, give_up=partial(self._give_up, key))
         # The name must not show the key, which may be personal.
         flight.task = self.tasks.start(self._fly(flight, load), "load")

@@ -7,13 +7,14 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar
 
 from ..errors import ConfigurationError
-from .engine import Engine, Rules
+from .engine import Engine
 from .envelope import Entry
 from .facing import EngineFace
 from .loading import Load, Uncached
 from .memory import MISSING, MemoryTier
 from .policies import DEFAULT_POLICIES, CachePolicy
 from .ports import Leases, Marks, Tier
+from .rules import Rules
 from .scopes import scoped_key
 from .statistics import CacheStatistics
 
@@ -32,8 +33,12 @@ class HybridCache(EngineFace):
     Without *store* it works at once; then no load goes on for nobody, so stale values are loaded again by a caller.
     Opened with ``async with`` loads may, and a store is used: any Tier, which may also be the Marks and Leases that
     several processes share. Those who share need the same *secret*, 16 to 64 bytes, and the same *namespace*.
-    A value of ``set`` has the policy "default" in the store; what JSON cannot hold stays in memory. Processes that have
-    an older value in memory give that until its time; ``delete`` and ``invalidate`` are heard by all at once.
+    A value of ``set`` has the policy "default" in the store, and its own time, there of at most 30 days; what JSON
+    cannot hold, or is bigger than the policy allows, stays in memory. What is set over an older value is heard by the
+    other processes when it is written, at most a quarter of a second later, if the store tells of it, as PostgresTier
+    does where it can listen. Where it does not, behind a pooler in transaction mode or in AiocacheTier, a process that
+    has the older value in memory gives that until its time; so it is everywhere with ``expire``, and with a value that
+    could not be written. ``delete`` and ``invalidate`` are heard by all in any case.
     """
 
     NAME = "hybrid"
@@ -152,17 +157,20 @@ class HybridCache(EngineFace):
     ) -> None:
         """What was loaded until now with *tag*, in *namespace* or for *scope* does not count any more, in any process.
 
-        Give one of them, or *key* with the policy and scope that it has. A policy's name is a namespace. Takes the same
-        time however many entries that are. A store that does not answer is told later; one that keeps no marks raises
-        StoreError, as this process would believe it again after a restart.
+        Give one of them, or *key* with the policy and scope that it has. A policy's name is a namespace; under
+        "default" is also what was set. Takes the same time however many entries that are, except for a namespace of a
+        cache without a store, where every key in memory is looked at. A store that does not answer is told later; one
+        that keeps no marks raises StoreError, as this process would believe it again after a restart.
         """
         if key is not None and tag is None and namespace is None:
             rules = self._engine.rules_of(policy)
             full_key = self._full_key(key, rules, scope)
             await self._engine.forget((full_key,), (self._engine.digest(full_key, key, rules, scope),))
         elif key is None and sum(given is not None for given in (tag, namespace, scope)) == 1:
-            if namespace is not None and not self._has_store and namespace not in self._rules:
+            if namespace is not None and not self._has_store:  # what is plain has no tag
                 await self._clear(namespace)
+                if namespace == self._face_rules.name:
+                    self._end_faces()
             await self._engine.invalidate(tag=tag, namespace=namespace, scope=scope)
         else:
             raise ValueError("invalidate takes one of tag=, namespace=, scope=, or key= with its policy and scope")
@@ -203,7 +211,13 @@ class HybridCache(EngineFace):
         return await self.shrink_slowly(max(self._memory.used_bytes - wanted_bytes, 0))
 
     def statistics(self) -> CacheStatistics:
-        """All counts, live: of the cache by name, and of each policy as ``<policy>.<count>``."""
+        """All counts, live: of the cache by name, and of each policy as ``<policy>.<count>``.
+
+        Of ``get`` and its like only what asks the store is counted, under "default": to count what memory answers would
+        take a quarter of a hit. Where that is wanted, there is aiocache's HitMissRatioPlugin.
+
+        To read the bytes of policies of a big cache without holding up the loop, first ``await look_slowly()`` of it.
+        """
         return self._engine.statistics
 
     def _composed(self, key: str, rules: Rules, scope: str | None) -> str:
@@ -245,13 +259,15 @@ class HybridCache(EngineFace):
     ) -> Any:  # fmt: skip
         self._engine.check_usable()
         is_plain = rules.is_face and scope is None and not tags and not self._has_store and not rules.policy.stale_s
+        digest = self._engine.digest(full_key, key, rules, scope)
+        all_tags = self._engine.tags(digest, rules, scope, tags)
         if rules.is_face and scope is None and not is_plain:
             self._holds_more = True  # from now on memory may hold entries under the keys of the face
-        digest = self._engine.digest(full_key, key, rules, scope)
+            all_tags = (*all_tags, self._namespace_tag(full_key))
         load = Load(
             full_key,
             digest,
-            self._engine.tags(digest, rules, scope, tags),
+            all_tags,
             loader,
             rules.policy,
             rules.counts,

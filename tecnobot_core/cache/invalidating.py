@@ -30,14 +30,20 @@ class Invalidations:
         heard: Callable[[Mapping[bytes, float]], object] | None = None,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
     ) -> None:
-        self.heard_once = asyncio.Event()
         self._known = known
         self._remote = remote
         self._everything = everything
         self._heard = heard
         self._sleep = sleep
         self._untold: dict[bytes, float] = {}
+        self.open()
+
+    def open(self) -> None:
+        """Begin in the event loop that runs now: nothing was heard in it yet, and what is untold is to be told."""
+        self.heard_once = asyncio.Event()
         self._more = asyncio.Event()
+        if self._untold:
+            self._more.set()
 
     @property
     def untold(self) -> int:

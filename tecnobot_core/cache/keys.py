@@ -1,10 +1,10 @@
 """Keys for requests to a language model, and what may be cached of them."""
 
-import re
 from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
 
 from .canonical import digest_of
+from .personal import folded, holds_name, looks_personal
 
 # Left out is only what is known not to change the answer: a list of what goes in would rot with every new field.
 TRANSPORT_FIELDS = frozenset(
@@ -15,9 +15,6 @@ TRANSPORT_FIELDS = frozenset(
 )  # fmt: skip
 STATEFUL_FIELDS = ("store", "previous_response_id", "conversation", "background")
 MAX_TEMPERATURE = 0.3  # above it the same request is meant to be answered differently
-
-# What somebody may write about themselves in a question: an e-mail address, a number of a telephone, card or order.
-_PERSONAL = re.compile(r"\S@\S+\.\S|(?:\d[ .\-/()]{0,2}){6,}")
 
 
 def request_key(request: Mapping[str, object]) -> str:
@@ -65,29 +62,38 @@ def is_storable_answer(answer: ModelAnswer) -> bool:
     return not getattr(answer, "refusal", None) and not getattr(answer, "tool_calls", ())
 
 
-def answer_scope(request: Mapping[str, Any], *, user: str, personal: Iterable[str] = ()) -> tuple[str, str | None]:
+def answer_scope(
+    request: Mapping[str, Any], *, user: str, name: str = "", personal: Iterable[str] = ()
+) -> tuple[str, str | None]:
     """The policy and the scope of an answer: ("faq", None) where anybody could ask this, ("reply", *user*) otherwise.
 
-    *personal* is whatever the caller put into the request about this person or this moment: names, numbers, the date
-    and the time. Anything else that is not plainly a first question, as a history or tools, makes it personal too.
+    *name* is what the person is called, *personal* whatever else the caller put into the request about this person or
+    this moment: numbers, the date and the time. Anything else that is not plainly a first question, as a history or
+    tools, makes it personal too, and so do the words of the question; see ``is_impersonal``.
     """
-    return ("faq", None) if is_impersonal(request, personal=(user, *personal)) else ("reply", user)
+    is_for_all = is_impersonal(request, name=name, personal=(user, user.partition("@")[0], *personal))
+    return ("faq", None) if is_for_all else ("reply", user)
 
 
-def is_impersonal(request: Mapping[str, Any], *, personal: Iterable[str] = ()) -> bool:
-    """Whether *request* is a first turn with nothing of *personal* and nothing that looks like a person's data."""
+def is_impersonal(request: Mapping[str, Any], *, name: str = "", personal: Iterable[str] = ()) -> bool:
+    """Whether *request* is a first turn with nothing of *name* and *personal*, and nothing that looks personal.
+
+    That is, in the question: who somebody is or what is theirs, a name or a number that the system message does not
+    know, an address, an amount of money, a word of the clock such as "today", letters that are not Latin.
+    """
     messages = request.get("messages")
-    if not isinstance(messages, list | tuple) or any(request.get(name) for name in ("tools", "functions", "user")):
+    if not isinstance(messages, list | tuple) or any(request.get(field) for field in ("tools", "functions", "user")):
         return False
     roles = [message.get("role") if isinstance(message, Mapping) else None for message in messages]
     if [role for role in roles if role not in ("system", "developer")] != ["user"] or roles[-1] != "user":
         return False
-    texts = [message.get("content") for message in messages]
+    *told, question = texts = [message.get("content") for message in messages]
     if not all(isinstance(text, str) for text in texts):
         return False  # pictures and recordings are somebody's
-    if any(name in message for message in messages for name in ("name", "tool_calls")):
+    if any(field in message for message in messages for field in ("name", "tool_calls")):
         return False
-    folded = [text.casefold() for text in texts]
-    if any(value.strip().casefold() in text for value in personal if value.strip() for text in folded):
+    whole = folded("\n".join(texts))
+    values = (folded(value).strip() for value in personal)
+    if any(value in whole for value in values if value) or holds_name(whole, name):
         return False
-    return _PERSONAL.search(texts[-1]) is None
+    return not looks_personal(question, "\n".join(told))

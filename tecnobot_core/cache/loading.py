@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
-from .envelope import Entry, NotJsonError
+from .envelope import Entry, NotJsonError, TooBigError
 from .flights import Flight, Flights
 from .marks import KnownMarks
 from .memory import MISSING
@@ -111,6 +111,8 @@ class Loading:
         except Exception:
             if (stale := self._usable_on_error(load)) is None:
                 raise
+            if self._age_s(stale) < 0:
+                return stale.value  # it was set meanwhile
             stale.retry_at = self._clock() + RETRY_S
             self._memory.put(load.key, stale, stale.fresh_until + load.policy.stale_s)
             load.counts.stale_served += 1
@@ -179,14 +181,16 @@ class Loading:
 
     async def _keep(self, load: Load, value: Any, began_at: float, load_s: float) -> None:
         policy = load.policy
+        longest_s, keep_s = policy.times_of(value)
         is_negative = value is None and policy.negative_ttl_s is not None
-        ttl_s = policy.ttl_s * (1 - policy.jitter * self._uniform())
-        if value is None and policy.negative_ttl_s is not None:
-            ttl_s = policy.negative_ttl_s
-        keep_s = ttl_s if is_negative else ttl_s + policy.stale_s
-        data = self._sealed(load, value, ttl_s, load_s) if ttl_s else None
-        size_bytes = weigh(value) if data is None else len(data)
-        if not ttl_s or size_bytes > policy.max_item_bytes:
+        early_s = 0.0 if is_negative else longest_s * policy.jitter * self._uniform()
+        ttl_s, keep_s = longest_s - early_s, keep_s - early_s
+        try:
+            data = self._sealed(load, value, ttl_s, load_s) if ttl_s else None
+        except TooBigError:
+            load.counts.unkept += 1
+            return
+        if not ttl_s or (data is None and weigh(value) > policy.max_item_bytes):
             load.counts.unkept += 1
             return
         now = self._clock()
@@ -205,24 +209,19 @@ class Loading:
         if self._stored is None or not load.policy.store:
             return None
         try:
-            return self._stored.sealed(load.digest, value, ttl_s, load_s)
+            return self._stored.sealed(load.digest, value, ttl_s, load_s, load.policy.max_item_bytes)
         except NotJsonError:
             load.counts.memory_only += 1
             return None
 
     async def _read(self, load: Load) -> Entry | None:
         assert self._stored is not None
-        found = await self._stored.read(
-            (load.digest,),
-            load.counts,
-            load.tags,
-            max_ttl_s=load.policy.ttl_s,
-            max_keep_s=load.policy.ttl_s + load.policy.stale_s,
-        )
+        found = await self._stored.read((load.digest,), load.policy, load.counts, load.tags)
         kept = found.get(load.digest)
         if kept is None:
             return None
-        load.counts.know_load(kept.load_s)
+        if kept.load_s is not None:
+            load.counts.know_load(kept.load_s)
         self._memory.put(load.key, kept.entry, kept.expires_at)
         return kept.entry
 

@@ -23,6 +23,9 @@ class KnownMarks:
     later than all stamps and all marks before it, whatever the clock does (a hybrid logical clock): what begins after a
     mark counts, within one tick of the clock and after it was set back.
 
+    What was written over elsewhere is known by its key, which is a tag too: what began before its new value does not
+    count. That is only to be known while something older may be in memory, so ``forget_overwritten`` forgets it.
+
     ``generation`` is another one after every mark: what was found to count under the present one still does.
     """
 
@@ -34,6 +37,7 @@ class KnownMarks:
         self._floor = float("-inf")
         self._last = float("-inf")
         self._marks: dict[bytes, float] = {}
+        self._overwritten: dict[bytes, float] = {}
 
     def __len__(self) -> int:
         return len(self._marks)
@@ -64,6 +68,31 @@ class KnownMarks:
         if len(self._marks) > self._max_marks:
             self._forget_older_half()
 
+    @property
+    def overwritten(self) -> int:
+        """How many keys are known to have been written over."""
+        return len(self._overwritten)
+
+    def add_overwritten(self, overwritten: Mapping[bytes, float]) -> None:
+        """Know by their keys when the values began that are in the store now.
+
+        Keys of aiocache's face, whose entries are looked at in every hit: so it needs no other ``generation``.
+        """
+        for key, at in overwritten.items():
+            self._overwritten.pop(key, None)  # the newest last
+            self._overwritten[key] = at
+            self.newest = max(self.newest, at)
+        self._last = max(self._last, self.newest)
+
+    def is_overwritten(self, key: bytes) -> bool:
+        """Whether *key* is known to have been written over."""
+        return key in self._overwritten
+
+    def forget_overwritten(self, count: int) -> None:
+        """Forget the *count* that were heard longest ago: nothing in memory is older than they are."""
+        for key in list(self._overwritten)[:count]:
+            del self._overwritten[key]
+
     def add_for_all(self, at: float) -> None:
         """Everything that began to load until *at* does not count any more."""
         self._floor = max(self._floor, at)
@@ -76,13 +105,20 @@ class KnownMarks:
         """Whether what began to load at *began_at* with *tags* still counts."""
         if began_at > self.newest:
             return True
-        return began_at > self._floor and all(began_at > self._marks.get(tag, self._floor) for tag in tags)
+        # Of most entries no tag is marked, which is seen in a third of the time.
+        if began_at > self._floor and self._marks.keys().isdisjoint(tags) and self._overwritten.keys().isdisjoint(tags):
+            return True
+        return self.outdated_by(began_at, tags) is None
 
     def outdated_by(self, began_at: float, tags: Collection[bytes]) -> bytes | None:
         """The tag whose mark says that it does not count; b"" when all that is so old does not; None when it counts."""
-        if began_at <= self._floor:
+        marks, overwritten, floor = self._marks, self._overwritten, self._floor
+        if began_at <= floor:
             return b""
-        return next((tag for tag in tags if began_at <= self._marks.get(tag, self._floor)), None)
+        for tag in tags:
+            if began_at <= marks.get(tag, floor) or began_at < overwritten.get(tag, floor):
+                return tag
+        return None
 
     def _forget_older_half(self) -> None:
         # Everything as old as a forgotten mark stops counting with it: some hits are lost, none is wrong.

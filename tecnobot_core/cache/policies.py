@@ -9,6 +9,7 @@ from ..errors import ConfigurationError
 
 KIB = 1024
 MINUTE_S, HOUR_S, DAY_S = 60.0, 3600.0, 86_400.0
+MAX_SET_S = 30 * DAY_S  # how long a store keeps what was set, whatever time it was set for
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +22,8 @@ class CachePolicy:
     longer than ``soft_timeout_s``. A load is given up after ``hard_timeout_s``, with a TimeoutError for all who wait.
 
     None is kept like any value, unless ``negative_ttl_s`` says otherwise; 0 does not keep it. What is bigger than
-    ``max_item_bytes`` is not kept. With ``store`` it also goes to the cache's store, if that has one.
+    ``max_item_bytes`` is not kept: as it is written for a store, before it is compressed, or else as an object. With
+    ``store`` it also goes to the cache's store, if that has one.
     """
 
     ttl_s: float
@@ -43,6 +45,12 @@ class CachePolicy:
     def stale_s(self) -> float:
         """How long after its ttl a value may still be of use."""
         return max(self.stale_while_revalidate_s, self.stale_if_error_s)
+
+    def times_of(self, value: object) -> tuple[float, float]:
+        """How long a *value* that was loaded is fresh, without jitter, and how long it is kept."""
+        if value is None and self.negative_ttl_s is not None:
+            return self.negative_ttl_s, self.negative_ttl_s
+        return self.ttl_s, self.ttl_s + self.stale_s
 
 
 def _problems(policy: CachePolicy) -> Iterator[str]:
@@ -76,8 +84,9 @@ DEFAULT_POLICIES: Mapping[str, CachePolicy] = MappingProxyType(
             6 * HOUR_S, jitter=0.1, stale_while_revalidate_s=HOUR_S, stale_if_error_s=DAY_S, soft_timeout_s=5,
             hard_timeout_s=120, negative_ttl_s=0, max_item_bytes=64 * KIB,
         ),
-        # Under the hash of the recording, so it never becomes wrong; a week is how long a voice note is passed on.
-        "transcript": CachePolicy(7 * DAY_S, hard_timeout_s=300, negative_ttl_s=0, max_item_bytes=64 * KIB),
+        # Under the hash of the recording, so it never becomes wrong; a week is how long a voice note is passed on. An
+        # hour of speech takes minutes; whoever hears has a deadline that fits the recording, which should speak first.
+        "transcript": CachePolicy(7 * DAY_S, hard_timeout_s=2 * HOUR_S, negative_ttl_s=0, max_item_bytes=64 * KIB),
         # Under the text and the model's name, so it never becomes wrong. 3,072 numbers are 65 KB of JSON.
         "embedding": CachePolicy(30 * DAY_S, jitter=0.1, hard_timeout_s=60, negative_ttl_s=0),
         # Live objects read from the database, which is the store already.

@@ -6,6 +6,8 @@ from typing import Final, Protocol, runtime_checkable
 
 EVERYTHING: Final = b""
 """A tag in what a follower of marks is told: all records have it."""
+ERASED: Final = b"erased "
+"""Before a tag, in a mark: what has the tag was not only invalidated, but is to be gone from everywhere."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,6 +16,7 @@ class Record:
 
     Times are Unix seconds on the store's clock. ``loaded_at`` is when its loading began: what was marked invalid since
     then does not count. ``tags`` are digests of everything that can invalidate it: namespace, scope, tags.
+    ``supersedes`` is not kept: whether older copies of the key, in any process, do not count once it is written.
     """
 
     key: bytes
@@ -21,6 +24,7 @@ class Record:
     loaded_at: float
     expires_at: float
     tags: tuple[bytes, ...] = ()
+    supersedes: bool = field(default=False, compare=False)
 
 
 class Tier(Protocol):
@@ -35,7 +39,10 @@ class Tier(Protocol):
         ...
 
     async def put_many(self, records: Sequence[Record]) -> None:
-        """Store *records*; of one key the last one stays."""
+        """Store *records*; of one key what began to load last stays, and of two that began together the later one.
+
+        A tier that is Marks too stores nothing that a mark outdates. One that cannot compare lets the last one stay.
+        """
         ...
 
     async def delete_many(self, keys: Sequence[bytes]) -> None:
@@ -63,6 +70,18 @@ class Marks(Protocol):
 
         After trouble all of them again: none is missed, some may come twice. Where some may be gone by then, *heard* is
         also given ``EVERYTHING``, with the time until which nothing can be known.
+        """
+        ...
+
+
+@runtime_checkable
+class Overwrites(Protocol):
+    """What was written over, for every process that shares the store. Of one key what began to load last stays."""
+
+    def on_overwritten(self, heard: Callable[[Mapping[bytes, float]], object]) -> None:
+        """Tell *heard* the keys that had a record and were put with ``supersedes``, and their ``loaded_at`` of now.
+
+        Also those that this process has put. ``EVERYTHING`` among them: some may have been missed before.
         """
         ...
 

@@ -8,6 +8,12 @@ from .hashing import blake2b
 PREFIX_CHARACTERS = 17  # of a policy
 
 
+class OfScope(str):
+    """A tag for what was kept because this scope asked, though others are given it too: erased with the scope."""
+
+    __slots__ = ()
+
+
 class KeySpace:
     """The keys and tags of one cache.
 
@@ -38,11 +44,15 @@ class KeySpace:
 
     def tag(self, tag: str) -> bytes:
         """The tag of all that was kept with *tag*."""
-        return self.digest("tag", tag)
+        return self.scope_tag(tag) if isinstance(tag, OfScope) else self.digest("tag", tag)
 
     def namespace_tag(self, namespace: str) -> bytes:
-        """The tag of all that was kept in *namespace*: one of aiocache's, or the name of a policy."""
+        """The tag of all that was kept in *namespace*, one of aiocache's."""
         return self.digest("namespace", namespace)
+
+    def policy_tag(self, policy: str) -> bytes:
+        """The tag of all that was kept under *policy*, which is apart from a namespace of that name."""
+        return self.digest("policy", policy)
 
     def policy_prefix(self, policy: str) -> str:
         """What the memory keys of *policy* begin with."""

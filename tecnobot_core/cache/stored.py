@@ -7,19 +7,26 @@ from dataclasses import dataclass
 from ..errors import StoreError
 from .envelope import Entry, Envelope
 from .marks import KnownMarks
+from .policies import MAX_SET_S, CachePolicy
 from .ports import Record, Tier
 from .statistics import PolicyStatistics
 
 CLOCKS_APART_S = 5.0  # what machines may differ in measuring the store's clock
 
+# Why a record does not count
+EXPIRED = "has one that has expired"
+INVALIDATED = "has one that was invalidated"
+UNREADABLE = "has one that cannot be read: damaged, or of another secret"
+TOO_LONG = "has one that would live longer than its policy says"
+
 
 @dataclass(slots=True)
 class Kept:
-    """An entry, until when memory may hold it, and how long it took to load."""
+    """An entry, until when memory may hold it, and how long it took to load; None where it was set."""
 
     entry: Entry
     expires_at: float
-    load_s: float
+    load_s: float | None
 
 
 class StoredEntries:
@@ -38,17 +45,11 @@ class StoredEntries:
     async def read(
         self,
         digests: Sequence[bytes],
+        policy: CachePolicy,
         counts: PolicyStatistics,
         tags: Sequence[bytes] = (),
-        *,
-        max_ttl_s: float,
-        max_keep_s: float,
     ) -> Mapping[bytes, Kept]:
-        """Those of *digests* that are there, may be read, and count; with *tags* beside those that they have.
-
-        What would live longer than *max_keep_s* was written by another policy, or before the clock was set back, and
-        does not count.
-        """
+        """Those of *digests* that are there, may be read, and count; with *tags* beside those that they have."""
         if not self.trusted:
             return {}
         try:
@@ -57,19 +58,46 @@ class StoredEntries:
             return {}
         found = {}
         for digest, record in records.items():
-            kept = self._opened(record, counts, tags, max_ttl_s, max_keep_s)
-            if kept is not None:
-                found[digest] = kept
+            judged = self.judge(record, policy, tags)
+            if isinstance(judged, Kept):
+                found[digest] = judged
+            counts.invalidated += judged == INVALIDATED
+            counts.unreadable += judged == UNREADABLE
         return found
 
-    def sealed(self, digest: bytes, value: object, ttl_s: float, load_s: float) -> bytes:
-        """*value* as bytes that are fresh for *ttl_s* from now; a NotJsonError when it cannot be."""
-        return self._envelope.seal(digest, value, fresh_until=self._tier.now() + ttl_s, load_s=load_s)
+    def judge(self, record: Record, policy: CachePolicy, tags: Sequence[bytes] = ()) -> Kept | str:
+        """What is in *record*, or why it does not count.
 
-    async def write(self, digest: bytes, data: bytes, entry: Entry, keep_s: float) -> None:
-        """Keep *data* for *keep_s* from now."""
+        What was loaded and would live longer than *policy* lets it was written by another policy, or before the clock
+        was set back. What was set has its own time.
+        """
+        now = self._tier.now()
+        keep_s = record.expires_at - now
+        if not keep_s > 0:
+            return EXPIRED
+        all_tags = (record.key, *dict.fromkeys((*record.tags, *tags)))
+        if not self._marks.counts(record.loaded_at, all_tags):
+            return INVALIDATED
+        try:
+            value, fresh_until, load_s = self._envelope.open(record.key, record.data)
+        except (ValueError, RecursionError, zlib.error):
+            return UNREADABLE
+        max_fresh_s, max_keep_s = (MAX_SET_S, MAX_SET_S) if load_s is None else policy.times_of(value)
+        if keep_s > max_keep_s + CLOCKS_APART_S:
+            return TOO_LONG
+        here = self._clock()
+        entry = Entry(value, record.loaded_at, here + min(fresh_until - now, max_fresh_s), all_tags)
+        return Kept(entry, here + keep_s, load_s)
+
+    def sealed(self, digest: bytes, value: object, ttl_s: float, load_s: float | None, max_bytes: int) -> bytes:
+        """*value* as bytes that are fresh for *ttl_s* from now; a NotJsonError or TooBigError when it cannot be."""
+        fresh_until = self._tier.now() + ttl_s
+        return self._envelope.seal(digest, value, fresh_until=fresh_until, load_s=load_s, max_bytes=max_bytes)
+
+    async def write(self, digest: bytes, data: bytes, entry: Entry, keep_s: float, *, supersedes: bool = False) -> None:
+        """Keep *data* for *keep_s* from now; *supersedes*: in place of what any process has."""
         tags = tuple(tag for tag in entry.tags if tag != digest)
-        record = Record(digest, data, entry.began_at, self._tier.now() + keep_s, tags)
+        record = Record(digest, data, entry.began_at, self._tier.now() + keep_s, tags, supersedes)
         try:
             await self._tier.put_many((record,))
         except StoreError:
@@ -81,23 +109,3 @@ class StoredEntries:
             await self._tier.delete_many(digests)
         except StoreError:
             return
-
-    def _opened(
-        self, record: Record, counts: PolicyStatistics, tags: Sequence[bytes], max_ttl_s: float, max_keep_s: float
-    ) -> Kept | None:
-        now = self._tier.now()
-        keep_s = record.expires_at - now
-        if not 0 < keep_s <= max_keep_s + CLOCKS_APART_S:
-            return None
-        all_tags = (record.key, *dict.fromkeys((*record.tags, *tags)))
-        if not self._marks.counts(record.loaded_at, all_tags):
-            counts.invalidated += 1
-            return None
-        try:
-            value, fresh_until, load_s = self._envelope.open(record.key, record.data)
-        except (ValueError, RecursionError, zlib.error):
-            counts.unreadable += 1
-            return None
-        here = self._clock()
-        entry = Entry(value, record.loaded_at, here + min(fresh_until - now, max_ttl_s), all_tags)
-        return Kept(entry, here + keep_s, load_s)

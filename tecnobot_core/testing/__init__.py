@@ -9,4 +9,6 @@ from .replay import ReplayReport as ReplayReport
 from .replay import ReplaySummary as ReplaySummary
 from .tier import FakeTier as FakeTier
 from .tier import SharedStore as SharedStore
+from .tier import TellingStore as TellingStore
+from .tier import TellingTier as TellingTier
 from .transport import FakeTransport as FakeTransport

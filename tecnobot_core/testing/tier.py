@@ -4,8 +4,9 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from math import inf
 
-from ..cache.ports import Record
+from ..cache.ports import EVERYTHING, Record
 from ..errors import StoreError
 from ..tasks import wait_or_sleep
 
@@ -31,6 +32,9 @@ class SharedStore:
 class FakeTier:
     """Tier, Marks and Leases over dictionaries. ``another_client()`` is one more process at the same store.
 
+    Of one key what began to load last stays, and nothing is stored that a mark outdates. Marks are heard at once, or
+    *hears_after_s* later by this client.
+
     Faults: errors put into ``errors`` are raised one for each call (None in them lets a call pass); while ``is_down``
     every call is a StoreError; while ``hangs`` calls wait; a get and a put take ``takes_s`` of *sleep*. ``calls`` are
     the names of all calls, with the number of keys: ("get_many", 2).
@@ -42,7 +46,9 @@ class FakeTier:
         *,
         clock: Callable[[], float] = time.time,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
+        hears_after_s: float = 0.0,
     ) -> None:
+        self.hears_after_s = hears_after_s
         self.calls: list[tuple[str, int]] = []
         self.errors: deque[StoreError | None] = deque()
         self.is_down = False
@@ -90,7 +96,9 @@ class FakeTier:
 
     async def put_many(self, records: Sequence[Record]) -> None:
         await self._called("put_many", len(records))
-        self._shared.records.update((record.key, record) for record in records)
+        for record in records:
+            if self._counts(record):
+                self._shared.records[record.key] = record
 
     async def delete_many(self, keys: Sequence[bytes]) -> None:
         await self._called("delete_many", len(keys))
@@ -112,12 +120,23 @@ class FakeTier:
             heard({tag: marks[tag] for tag in tags})
 
     async def follow(self, heard: Callable[[Mapping[bytes, float]], None]) -> None:
+        loop = asyncio.get_running_loop()
+        late: set[asyncio.TimerHandle] = set()
+
+        def hear(marks: Mapping[bytes, float]) -> None:
+            if self.hears_after_s:
+                late.add(loop.call_later(self.hears_after_s, heard, marks))
+            else:
+                heard(marks)
+
         heard(dict(self._shared.marks))
-        self._shared.followers.append(heard)
+        self._shared.followers.append(hear)
         try:
-            await asyncio.get_running_loop().create_future()
+            await loop.create_future()
         finally:
-            self._shared.followers.remove(heard)
+            self._shared.followers.remove(hear)
+            for handle in late:
+                handle.cancel()
 
     async def acquire(self, key: bytes, ttl_s: float) -> bool:
         await self._called("acquire", 1)
@@ -157,6 +176,11 @@ class FakeTier:
         finally:
             self._shared.changed.discard(changed)
 
+    def _counts(self, record: Record) -> bool:
+        kept, marks = self._shared.records.get(record.key), self._shared.marks
+        is_newest = kept is None or kept.loaded_at <= record.loaded_at
+        return is_newest and all(record.loaded_at > marks.get(tag, -inf) for tag in (record.key, *record.tags))
+
     def _holds(self, key: bytes) -> bool:
         return self._shared.leases.get(key, (None, 0.0))[0] is self
 
@@ -169,3 +193,43 @@ class FakeTier:
             raise StoreError("the fake store is down", retryable=True, outcome="not_sent")
         if self.errors and (error := self.errors.popleft()) is not None:
             raise error
+
+
+class TellingStore(SharedStore):
+    """A SharedStore that also has who wants to be told what was written over; while ``is_cut_off`` nobody is."""
+
+    def __init__(self, clock: Callable[[], float] = time.time) -> None:
+        super().__init__(clock)
+        self.listeners: list[Callable[[Mapping[bytes, float]], object]] = []
+        self.is_cut_off = False
+
+    def say(self, overwritten: Mapping[bytes, float]) -> None:
+        """Tell everybody what was written over."""
+        for listener in () if self.is_cut_off else self.listeners:
+            listener(overwritten)
+
+    def hear_again(self) -> None:
+        """End being cut off: nobody knows what was missed."""
+        self.is_cut_off = False
+        self.say({EVERYTHING: inf})
+
+
+class TellingTier(FakeTier):
+    """A FakeTier that is Overwrites too."""
+
+    def __init__(self, store: TellingStore, *, hears_after_s: float = 0.0) -> None:
+        super().__init__(store, hears_after_s=hears_after_s)
+        self.store = store
+
+    def another_client(self) -> "TellingTier":
+        return TellingTier(self.store)
+
+    def on_overwritten(self, heard: Callable[[Mapping[bytes, float]], object]) -> None:
+        self.store.listeners.append(heard)
+
+    async def put_many(self, records: Sequence[Record]) -> None:
+        before = self.records.keys() & {record.key for record in records}
+        await super().put_many(records)
+        over = {record.key for record in records if record.supersedes} & before & self.records.keys()
+        if over:
+            self.store.say({key: self.records[key].loaded_at for key in over})

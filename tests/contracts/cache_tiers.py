@@ -1,4 +1,4 @@
-"""What every store of the cache does: records, marks and leases, each with two clients of one store."""
+"""What every store of the cache does: records, marks, overwrites, leases, each with two clients of one store."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -11,7 +11,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tecnobot_core.cache.ports import Leases, Marks, Record, Tier
+from tecnobot_core.cache.guarded import GuardedTier
+from tecnobot_core.cache.ports import Leases, Marks, Overwrites, Record, Tier
 from tecnobot_core.errors import StoreError
 
 A, B = b"a" * 16, b"b" * 16
@@ -28,6 +29,7 @@ class Client:
     tier: Tier
     marks: Marks | None = None
     leases: Leases | None = None
+    overwrites: Overwrites | None = None
 
 
 @dataclass
@@ -52,9 +54,10 @@ def lasting(
 
 
 class RecordsContract:
-    """Tests over a fixture ``clients``; ``can_erase`` tells whether tags can be found."""
+    """Tests over a fixture ``clients``; what it ``can_erase`` has a tag, and what it ``compares`` has a time."""
 
     can_erase = True
+    compares = True
 
     @pytest.fixture
     def tier(self, clients: Clients) -> Tier:
@@ -104,6 +107,14 @@ class RecordsContract:
         assert (await tier.get_many([A]))[A].data == b"2"
         await tier.put_many([lasting(tier, A, b"3")])
         assert (await tier.get_many([A, A]))[A].data == b"3"
+
+    async def test_of_one_key_what_began_to_load_last_stays_or_what_was_put_last(self, clients: Clients) -> None:
+        one, two = clients.first.tier, clients.second.tier
+        await one.put_many([Record(A, b"new", 2.0, inf)])
+        await flushed(clients)
+        await two.put_many([Record(A, b"old", 1.0, inf)])
+        await flushed(clients)
+        assert (await one.get_many([A]))[A].data == (b"new" if self.compares else b"old")
 
     async def test_a_deleted_key_is_absent_for_everybody(self, clients: Clients) -> None:
         tier = clients.first.tier
@@ -234,6 +245,21 @@ class MarksContract:
         async with following(others) as heard:
             await eventually(lambda: said(heard == {A: 9.0}))
 
+    async def test_what_a_mark_outdates_is_not_stored_whoever_writes_it(self, clients: Clients, marks: Marks) -> None:
+        await marks.mark([ANA, B], 5.0)
+        given = [
+            Record(b"before", b"x", 4.9, inf, (LUIS, ANA)),
+            Record(b"with it", b"x", 5.0, inf, (ANA,)),
+            Record(B, b"x", 4.9, inf),
+            Record(b"after", b"x", 5.000001, inf, (ANA,)),
+            Record(b"another's", b"x", 1.0, inf, (LUIS,)),
+        ]
+        for client in (clients.first, clients.second):
+            await client.tier.put_many(given)
+            await flushed(clients)
+        found = await clients.second.tier.get_many([record.key for record in given])
+        assert set(found) == {b"after", b"another's"}
+
     async def test_nothing_can_be_marked(self, marks: Marks) -> None:
         await marks.mark([], 1.0)
 
@@ -247,6 +273,64 @@ class MarksContract:
 
 async def said(value: bool) -> bool:
     return value
+
+
+class OverwritesContract:
+    """Tests over a fixture ``clients``."""
+
+    @pytest.fixture
+    def heard(self, clients: Clients) -> list["Heard"]:
+        """What either client is told."""
+        both = []
+        for client in (clients.first, clients.second):
+            assert client.overwrites is not None
+            both.append(Heard())
+            client.overwrites.on_overwritten(both[-1])
+        return both
+
+    async def test_what_is_written_over_is_told_to_all(self, clients: Clients, heard: list["Heard"]) -> None:
+        await clients.first.tier.put_many([superseding(A, 1.0), superseding(B, 1.0)])
+        await flushed(clients)
+        await clients.second.tier.put_many([superseding(A, 2.000001)])
+        await eventually(lambda: said(heard[0] == heard[1] == {A: 2.000001}))
+
+    async def test_what_is_new_or_was_loaded_is_not_told(self, clients: Clients, heard: list["Heard"]) -> None:
+        await clients.first.tier.put_many([superseding(A, 1.0), superseding(B, 1.0)])
+        await flushed(clients)
+        await clients.first.tier.put_many([superseding(b"c", 1.0), lasting(clients.first.tier, B)])
+        await flushed(clients)
+        await clients.first.tier.put_many([superseding(A, 3.0)])  # by then the others would have been heard
+        await eventually(lambda: said(heard[0] == heard[1] == {A: 3.0}))
+
+    async def test_of_one_key_what_began_last_stays_whoever_is_later(
+        self, clients: Clients, heard: list["Heard"]
+    ) -> None:
+        await clients.second.tier.put_many([superseding(A, 5.0, b"new")])
+        await flushed(clients)
+        await clients.first.tier.put_many([superseding(A, 4.0, b"old")])
+        await eventually(lambda: said(heard[0] == heard[1] == {A: 5.0}))  # so whoever has the older one forgets it
+        for client in (clients.first, clients.second):
+            assert (await client.tier.get_many([A]))[A].data == b"new"
+        await clients.first.tier.put_many([superseding(A, 5.0, b"as new")])
+        await flushed(clients)
+        assert (await clients.second.tier.get_many([A]))[A].data == b"as new"
+
+    async def test_thousands_of_keys_are_told(self, clients: Clients, heard: list["Heard"]) -> None:
+        keys = [b"%016d" % number for number in range(3000)]
+        for at in (1.0, 2.0):
+            await clients.first.tier.put_many([superseding(key, at) for key in keys])
+            await flushed(clients)
+        await eventually(lambda: said(heard[0] == heard[1] == dict.fromkeys(keys, 2.0)))
+
+
+def superseding(key: bytes, at: float, data: bytes = b"x") -> Record:
+    return Record(key, data, at, inf, supersedes=True)
+
+
+async def flushed(clients: Clients) -> None:
+    for client in (clients.first, clients.second):
+        if isinstance(client.tier, GuardedTier):
+            await client.tier.flush()
 
 
 class LeasesContract:

@@ -3,7 +3,6 @@
 import asyncio
 import fcntl
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -28,36 +27,14 @@ from tecnobot_core.errors import StoreError
 from tecnobot_core.testing import FakeClock
 from tests.crash.checks import bot_process, conversation, ends_by_itself, eventually, everything_agrees, finishes
 from tests.crash.phones import Phones
+from tests.crash.servers import MIB, kill_cluster, new_folder, read_only, rights_are_kept, use_up_wal
 from tests.example_process import EXAMPLE, environment, serving
 
 pytestmark = pytest.mark.postgres
 
-MIB = 1024 * 1024
 SOON_S = 10  # "a few seconds", on a machine that others use too
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root mounts disks")
-
-
-def rights(folders: Sequence[Path]) -> list[tuple[int, int, int]]:
-    return [(status.st_mode, status.st_uid, status.st_gid) for status in map(os.stat, folders)]
-
-
-@contextmanager
-def rights_are_kept(*folders: Path) -> Iterator[None]:
-    before = rights(folders)
-    yield
-    assert rights(folders) == before
-
-
-@contextmanager
-def new_folder() -> Iterator[Path]:
-    """A folder, in memory where that has room: 40 MB for each database are slow to write and to remove."""
-    memory = Path("/dev/shm")
-    has_room = memory.is_dir() and shutil.disk_usage(memory).free > 256 * MIB
-    with tempfile.TemporaryDirectory(dir=memory if has_room else None) as name:
-        folder = Path(name)
-        with rights_are_kept(folder, *folder.parents):
-            yield folder
 
 
 @pytest.fixture
@@ -121,12 +98,16 @@ def server_of(directory: Path) -> psutil.Process:
     return psutil.Process(pid)
 
 
-def kill_cluster(pid: int) -> None:
-    """End the server *pid* and all of its processes as a power cut would."""
-    server = psutil.Process(pid)
-    for process in (server, *server.children(recursive=True)):
+async def is_served_by(directory: Path, bot: asyncio.subprocess.Process) -> None:
+    """What was on its way may be answered before the server is there again."""
+
+    def is_so() -> bool:
+        pid = PrivateDirectory(directory).server_pid()
         with suppress(psutil.NoSuchProcess):
-            process.kill()
+            return pid is not None and psutil.Process(pid).ppid() == bot.pid
+        return False
+
+    await eventually(is_so, SOON_S)
 
 
 def is_locked(directory: Path) -> bool:
@@ -280,7 +261,7 @@ async def leave(
         how(owner)
         await owner.wait()
         await goes_on(twos, messages)
-        assert server_of(directory).ppid() == survivor.pid
+        await is_served_by(directory, survivor)
         back = await running.enter_async_context(bot_process(directory, ones, 2, "one"))
         await eventually(lambda: ones.all_acknowledged and twos.all_acknowledged)
         await asyncio.gather(finishes(back, ones, dsn(directory)), finishes(survivor, twos, dsn(directory)))
@@ -310,7 +291,7 @@ async def change_over(directory: Path, messages: list[tuple[str, str]], times: i
             newer = await running.enter_async_context(bot_process(directory, phones, number))
             await ends_by_itself(bot)
             await goes_on(phones, messages)
-            assert server_of(directory).ppid() == newer.pid
+            await is_served_by(directory, newer)
             bot = newer
         await finishes(bot, phones, dsn(directory))
         async with EmbeddedPostgres(directory) as server:
@@ -357,15 +338,6 @@ def no_room(disk: Path) -> Iterator[None]:
             file.write(bytes(MIB))
     yield
     ballast.unlink()
-
-
-async def use_up_wal(directory: Path) -> None:
-    """Have the server need a new file for its journal; without one it panics."""
-    with suppress(OSError, asyncpg.PostgresError):
-        connection = await asyncpg.connect(dsn(directory))
-        for _ in range(4):
-            await connection.execute("SELECT pg_switch_wal()")
-            await connection.execute("SELECT pg_logical_emit_message(true, '', '')")
 
 
 @as_root
@@ -424,19 +396,6 @@ async def test_files_that_lose_their_write_permission_hold_the_messages_until_th
         await finishes(bot, phones, dsn(directory))
         async with EmbeddedPostgres(directory) as server:
             await everything_agrees(server.dsn, phones, messages, cuts=0)
-
-
-@contextmanager
-def read_only(data: Path, *, files_too: bool = False) -> Iterator[None]:
-    """Let nobody but root create or remove anything in *data* while inside, or even write; the server is not root."""
-    modes = {path: path.stat().st_mode for path in (data, *data.rglob("*")) if files_too or path.is_dir()}
-    for path, mode in modes.items():
-        with suppress(FileNotFoundError):  # the server removes some of its files
-            path.chmod(mode & ~0o222)
-    yield
-    for path, mode in modes.items():
-        with suppress(FileNotFoundError):
-            path.chmod(mode)
 
 
 # The example, as its users start it.

@@ -1,6 +1,7 @@
 """The example as its users run it: real processes, a real database, real files."""
 
 import asyncio
+import io
 import json
 import re
 import signal
@@ -8,6 +9,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+import wave
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,6 +22,7 @@ from tests.example_process import EXAMPLE, environment, serving
 from tests.make_audio import AudioFiles, session_files
 
 ROOT = Path(__file__).parents[2]
+MIB = 1024 * 1024
 EXPORT = ROOT / "examples" / "data" / "chat_export_es.txt"
 pytestmark = pytest.mark.postgres
 audio_files = pytest.fixture(scope="session")(session_files)
@@ -49,8 +52,8 @@ def get(url: str) -> object:
         return json.load(answer)
 
 
-def write(url: str, id: str, text: str) -> None:
-    body = json.dumps({"chat": "ana", "id": id, "text": text}).encode()
+def write(url: str, id: str, text: str, chat: str = "ana") -> None:
+    body = json.dumps({"chat": chat, "id": id, "text": text}).encode()
     request = urllib.request.Request(f"{url}chat/messages", body, {"Content-Type": "application/json"})
     with urllib.request.urlopen(request, timeout=10) as answer:
         assert answer.status == 202
@@ -103,8 +106,30 @@ async def test_a_model_answers_and_when_it_fails_the_knowledge_does(data_dir: Pa
     assert "Traceback" not in finished.stderr
 
 
-def send_recording(url: str, id: str, recording: bytes) -> None:
-    address = f"{url}chat/media?chat=eva&id={id}&kind=voice"
+@pytest.mark.parametrize(("temperature", "n_asked"), [("0", 1), ("", 2)])
+async def test_a_first_question_of_two_chats_is_asked_once_where_the_temperature_allows_it(
+    data_dir: Path, temperature: str, n_asked: int
+) -> None:
+    question = "¿me recomiendan algo para una abuela?"
+    chats, answers = [f"{name}-{n_asked}" for name in ("rosa", "hugo")], ["Un teléfono sencillo.", "Unos audífonos."]
+
+    def talk(openai_url: str) -> list[list[str]]:
+        model = {"OPENAI_MODEL": "small", "OPENAI_BASE_URL": openai_url, "OPENAI_TEMPERATURE": temperature}
+        with serving(data_dir, **model) as (_, url):
+            for chat in chats:
+                write(url, chat, question, chat)
+                assert until(lambda chat=chat: not {*answers}.isdisjoint(conversation(url, chat)))  # type: ignore[misc]
+            return [[text for text in conversation(url, chat) if text in answers] for chat in chats]
+
+    async with FakeOpenAI(*(Step(text=text) for text in answers)) as server:
+        said = await asyncio.to_thread(talk, server.url)
+    assert said == ([answers[:1]] * 2 if n_asked == 1 else [answers[:1], answers[1:]])
+    assert len(server.requests) == n_asked
+    assert ["temperature" in request.json for request in server.requests] == [temperature == "0"] * n_asked
+
+
+def send_recording(url: str, id: str, recording: bytes, chat: str = "eva") -> None:
+    address = f"{url}chat/media?chat={chat}&id={id}&kind=voice"
     request = urllib.request.Request(address, recording, {"Content-Type": "application/octet-stream"})
     with urllib.request.urlopen(request, timeout=10) as answer:
         assert answer.status == 202
@@ -123,6 +148,13 @@ async def test_a_voice_note_is_heard_converted_where_it_must_be_and_answered_fro
             send_recording(url, "odd", odd)
             assert until(lambda: len(conversation(url, "eva")) >= 4)
             assert until(lambda: not (list((data_dir / "uploads").glob("*")) + _files(data_dir / "temporary")))
+            metrics = get(f"{url}v1/metrics")
+            assert isinstance(metrics, dict)
+            costs, files = metrics["audio"], metrics["files"]
+            assert (costs["heard"], costs["failed"], costs["under_way"], costs["waiting"]) == (2, 0, 0, 0)
+            assert 29 < costs["sound_s"] < 31
+            assert costs["took_s"] > 0
+            assert (files["leases"], files["bytes"], files["refused"]) == (0, 0, 0)
             return conversation(url, "eva")[:4], _files(data_dir / "temporary")
 
     async with FakeOpenAI(Step(text="¿Cuánto cuesta el envío?"), Step(text="gracias")) as server:
@@ -138,6 +170,38 @@ async def test_a_voice_note_is_heard_converted_where_it_must_be_and_answered_fro
     assert b"OggS" in second
 
 
+async def test_a_recording_for_which_there_is_no_memory_is_refused_politely_before_it_is_fetched(
+    data_dir: Path,
+) -> None:
+    """A download takes four times its size, and never more than half of the limit."""
+    big = io.BytesIO()
+    with wave.open(big, "wb") as file:
+        file.setparams((1, 2, 16_000, 0, "NONE", ""))
+        file.writeframes(bytes(21 * MIB))
+
+    def talk(openai_url: str) -> tuple[list[str], int]:
+        limit = {"MEMORY_LIMIT": "160", "TRANSCRIPTION_MODEL": "whisper-1", "OPENAI_BASE_URL": openai_url}
+        with serving(data_dir, **limit) as (_, url):
+            send_recording(url, "big", big.getvalue(), "eva-2")
+            assert until(lambda: reservations(url)["refused"] == 1)
+            write(url, "after", "hola", "eva-2")
+            assert until(lambda: len(conversation(url, "eva-2")) >= 2)
+            return conversation(url, "eva-2"), reservations(url)["reserved_bytes"]
+
+    async with FakeOpenAI(Step(text="no se oye")) as server:
+        said, reserved_bytes = await asyncio.to_thread(talk, server.url)
+    assert said[0] == "hola"
+    assert reserved_bytes == 0
+    assert not server.requests
+
+
+def reservations(url: str) -> dict[str, int]:
+    metrics = get(f"{url}v1/metrics")
+    assert isinstance(metrics, dict)
+    found: dict[str, int] = metrics["memory"]["reservations"]
+    return found
+
+
 def _files(directory: Path) -> list[Path]:
     return [path for path in directory.rglob("*") if path.is_file() and path.name != ".lock"]
 
@@ -150,7 +214,7 @@ def test_a_process_that_cannot_get_below_its_limit_finishes_and_asks_to_be_start
         f"sys.argv = [{str(EXAMPLE)!r}]\n"
         f"runpy.run_path({str(EXAMPLE)!r}, run_name='__main__')\n"
     )
-    limits = {"MEMORY_WARNING": "0.01", "MEMORY_CRITICAL": "0.02", "MEMORY_RECYCLE_MS": "1"}
+    limits = {"MEMORY_WARNING": "0.051", "MEMORY_CRITICAL": "0.052", "MEMORY_RECYCLE_MS": "1"}
     finished = subprocess.run(
         [sys.executable, "-c", code],
         env=environment(data_dir, **limits),

@@ -1,8 +1,8 @@
 """The cache's store in a real PostgreSQL."""
 
 import asyncio
-import math
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, suppress
@@ -110,6 +110,44 @@ async def test_it_answers_over_one_connection_of_its_own(database: CountingDatab
     assert database.taken == taken
     await asyncio.gather(*(tier.get_many([A]) for _ in range(3)))
     assert database.taken == taken + 2
+
+
+async def test_it_is_as_good_when_it_is_opened_again_in_another_event_loop(database_url: str) -> None:
+    pauses: Counter[float] = Counter()
+
+    async def pause(seconds: float) -> None:
+        pauses[seconds] += 1
+        await asyncio.sleep(seconds)
+
+    database = Database(database_url)
+    tier = PostgresTier(database, timeout_s=1.0, jitter=lambda seconds: seconds, sleep=pause)
+
+    async def is_marked() -> bool:
+        with suppress(StoreError):
+            await tier.mark([B], tier.now())
+            return True
+        return False
+
+    async def use() -> None:
+        async with database:
+            await migrate(database)
+            async with tier, following(tier) as heard:
+                assert tier._held.listening, "it was waited for"
+                await tier.put_many([lasting(tier, A)])
+                assert set(await tier.get_many([A])) == {A}
+                async with database.transaction() as connection, asyncio.timeout(5):
+                    await connection.execute("LOCK TABLE tecnobot.cache IN ACCESS EXCLUSIVE MODE")
+                    with pytest.raises(StoreError):
+                        await tier.get_many([A])
+                await execute(database_url, END_OTHER_BACKENDS)
+                await eventually(is_marked)
+                await eventually(lambda: said(B in heard and tier._held.listening))
+
+    for _ in range(2):
+        await asyncio.to_thread(asyncio.run, use())
+        await execute(database_url, "TRUNCATE tecnobot.cache_mark")
+    long = {seconds: count for seconds, count in pauses.items() if seconds >= 30}
+    assert max(long.values()) < 15, "who waits for what is of another loop does not wait at all"
 
 
 async def test_of_a_pool_of_one_connection_it_holds_none(database: Database, database_url: str) -> None:
@@ -278,13 +316,13 @@ async def test_a_mark_stays_as_long_as_a_record_needs_it(database: Database, tie
     await tier.mark([ANA], now - 95_000)
     await tier.mark([LUIS], now - 94_000)
     await tier.mark([A], now - 1)
-    await tier.put_many([Record(A, b"x", now - 94_500, now + 60)])
+    await tier.put_many([Record(b"k", b"x", now - 94_500, now + 60)])
     await tier.acquire(A, -4000)
     await tier.acquire(B, -4)
     await tier.purge_marks()
     left = await database.fetch("SELECT tag FROM tecnobot.cache_mark")
     assert {row["tag"] for row in left} == {LUIS, A}
-    await tier.delete_many([A])
+    await tier.delete_many([b"k"])
     await tier.purge_marks()
     assert await database.fetchval("SELECT array_agg(tag) FROM tecnobot.cache_mark") == [A]
     assert await database.fetchval("SELECT array_agg(key) FROM tecnobot.cache_lease") == [B]
@@ -352,11 +390,7 @@ async def test_now_is_the_clock_of_the_server_whatever_the_machine_says(database
 # Disk
 
 
-async def test_a_thousand_sets_cost_sixteen_commits_and_unlogged_hardly_any_wal(
-    database: Database, tier: PostgresTier
-) -> None:
-    await database.execute("ALTER TABLE tecnobot.cache SET UNLOGGED")
-
+async def test_a_thousand_sets_cost_sixteen_commits_and_hardly_any_wal(database: Database, tier: PostgresTier) -> None:
     async def spent() -> tuple[int, int]:
         await database.execute("SELECT pg_stat_force_next_flush()")
         row = await database.fetchrow(
@@ -387,15 +421,22 @@ def tier_of(tier: PostgresTier) -> Any:
     return Opened()
 
 
-@pytest.mark.parametrize("table", ["cache", "cache_mark", "cache_lease"])
-async def test_the_tables_are_logged_and_need_not_be(database: Database, tier: PostgresTier, table: str) -> None:
-    persistence = "SELECT relpersistence::text FROM pg_class WHERE oid = $1::text::regclass"
-    assert await database.fetchval(persistence, f"tecnobot.{table}") == "p"
-    await database.execute(f"ALTER TABLE tecnobot.{table} SET UNLOGGED")
-    assert await database.fetchval(persistence, f"tecnobot.{table}") == "u"
+@pytest.mark.parametrize(
+    ("table", "persistence"), [("cache", "unlogged"), ("cache_lease", "unlogged"), ("cache_mark", "permanent")]
+)
+async def test_marks_outlive_a_crash_and_what_can_be_lost_is_not_logged(
+    database: Database, table: str, persistence: str
+) -> None:
+    query = "SELECT relpersistence::text FROM pg_class WHERE oid = $1::text::regclass"
+    assert await database.fetchval(query, f"tecnobot.{table}") == persistence[0]
+
+
+async def test_an_owner_may_have_the_values_logged(database: Database, tier: PostgresTier) -> None:
     await tier.put_many([lasting(tier, A)])
-    await tier.mark([A], math.pi)
-    assert await tier.acquire(A, 1)
+    await database.execute("ALTER TABLE tecnobot.cache SET LOGGED")
+    assert set(await tier.get_many([A])) == {A}
+    await tier.put_many([lasting(tier, B)])
+    assert set(await tier.get_many([A, B])) == {A, B}
 
 
 async def test_writers_in_any_order_do_not_lock_each_other_out(database: Database) -> None:

@@ -38,6 +38,18 @@ async def lets_in(url: str) -> bool:
     return True
 
 
+async def lets_nobody_in(url: str) -> bool:
+    """Whether a server answers that it takes no connections now: it starts, stops, or recovers from a crash."""
+    try:
+        connection = await asyncpg.connect(url, timeout=_CONNECT_TIMEOUT_S)
+        await connection.close(timeout=_CONNECT_TIMEOUT_S)
+    except asyncpg.CannotConnectNowError:
+        return True
+    except (OSError, *DatabaseError):
+        return False
+    return False
+
+
 async def ensure_database(sockets: Path) -> None:
     """Give the database that initdb made its name; another one would cost 7 MB, and time."""
     try:

@@ -10,11 +10,13 @@ from typing import Self
 
 from ...errors import ConfigurationError, LifecycleError, StoreError
 from ...tasks import Tasks
-from .connecting import DatabaseError
+from .connecting import DatabaseError, dsn, lets_nobody_in
 from .directory import PrivateDirectory
+from .family import Family
 from .keeping import Keeper
 from .opening import Opener, Server
 from .options import check_options
+from .recovering import RecoveryWatch
 
 
 class EmbeddedPostgres:
@@ -77,6 +79,9 @@ class EmbeddedPostgres:
                 identity = self._directory.prepare()
                 sockets = opening.enter_context(self._directory.socket_directory())
             opener = Opener(self._directory, identity, sockets, bin_dir=self._bin_dir, options=self._options)
+            # Before: what was left without an owner while it could not recover keeps everybody from opening.
+            watching = await opening.enter_async_context(Tasks("embedded_postgres"))
+            watching.start(self._recovery_watch(dsn(sockets)).run(), "watch")
             await self._open(opener.open)
             opening.push_async_callback(self._stop)
             tasks = await opening.enter_async_context(Tasks("embedded_postgres"))
@@ -106,6 +111,22 @@ class EmbeddedPostgres:
             clock=self._clock,
             sleep=self._sleep,
         )
+
+    def _recovery_watch(self, url: str) -> RecoveryWatch:
+        family = Family(self._directory.data, self._pid, clock=self._clock, sleep=self._sleep)
+        return RecoveryWatch(
+            self._directory.path,
+            titles=family.titles,
+            lets_nobody_in=lambda: lets_nobody_in(url),
+            end=family.end,
+            clock=self._clock,
+            sleep=self._sleep,
+        )
+
+    def _pid(self) -> int | None:
+        """Of our own server, else of whoever's is there."""
+        own = self._server and self._server.process
+        return own.pid if own and own.returncode is None else self._directory.server_pid()
 
     async def _open(self, opened: Callable[[], Awaitable[Server]]) -> None:
         with self._explaining():

@@ -49,6 +49,8 @@ class Breaker:
     def start(self, tasks: Tasks) -> None:
         """Probe in *tasks*; without them it never opens, since nobody would close it."""
         self._tasks = tasks
+        if self.is_open:  # since it was last in use
+            tasks.start(self._heal(), "probe")
 
     def on_healed(self, healed: Callable[[], object]) -> None:
         """Call *healed* whenever it closes."""

@@ -1,6 +1,6 @@
 """What is to be written, the newest of each key."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from ..ports import Record
 from .statistics import StoreStatistics
@@ -62,9 +62,10 @@ class Pending:
                 self.sets[key] = record
                 self.used_bytes += _size(record)
 
-    def erase(self, tag: bytes) -> int:
-        """Drop what has *tag*; return how many those were."""
-        tagged = [key for key, record in self.sets.items() if tag in record.tags]
+    def erase(self, tags: Collection[bytes]) -> int:
+        """Drop what has one of *tags*; return how many those were."""
+        erased = frozenset(tags)
+        tagged = [key for key, record in self.sets.items() if not erased.isdisjoint(record.tags)]
         self.delete(tagged)
         return len(tagged)
 

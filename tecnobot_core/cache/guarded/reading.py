@@ -23,6 +23,7 @@ class CoalescedReads:
         self._tier = tier
         self._breaker = breaker
         self._statistics = statistics
+        self._timeout_s = timeout_s
         self._limit = TimeLimit(timeout_s)
         self._gathering: _Batch | None = None
         self._tasks: Tasks | None = None
@@ -30,6 +31,8 @@ class CoalescedReads:
     def start(self, tasks: Tasks) -> None:
         """Use *tasks* for what is left behind by a reader that is cancelled."""
         self._tasks = tasks
+        self._limit = TimeLimit(self._timeout_s)  # its timer is of one event loop, and so is a batch
+        self._gathering = None
 
     async def get_many(self, keys: Sequence[bytes]) -> Mapping[bytes, Record]:
         """The records of *keys* that are there."""
@@ -48,6 +51,14 @@ class CoalescedReads:
             self._leave(batch)
             raise
         return _of(keys, found) if batch.waiters else found
+
+    async def look(self, key: bytes) -> Record | None:
+        """The record of *key*, asked alone and uncounted. A StoreError where that fails or takes too long."""
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                return (await self._tier.get_many((key,))).get(key)
+        except TimeoutError as error:
+            raise StoreError(f"no answer within {self._timeout_s:g} s", retryable=True) from error
 
     async def _ask(self, batch: "_Batch") -> Mapping[bytes, Record]:
         found: Mapping[bytes, Record] = {}

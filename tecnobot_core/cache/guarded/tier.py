@@ -2,14 +2,14 @@
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from types import TracebackType
 from typing import Self
 
 from ...errors import LifecycleError
 from ...tasks import Tasks
-from ..ports import Leases, Marks, Record, Tier
+from ..ports import Leases, Marks, Overwrites, Record, Tier
 from .breaker import Breaker
 from .reading import CoalescedReads
 from .sharing import GuardedLeases, GuardedMarks
@@ -29,8 +29,8 @@ class GuardedTier:
     dropped. When it answers again, what was deleted or set meanwhile is deleted there; *max_kept* keys are remembered.
 
     ``leases`` and ``marks`` are those of the tier, or those that are given, under the same breaker; None where there
-    are none. Use it by ``async with``, which also opens a tier that wants to be opened; *changed* is told True and a
-    reason when the store is left alone, False when it is back.
+    are none, as of ``overwrites``. Use it by ``async with``, which also opens a tier that wants to be opened; *changed*
+    is told True and a reason when the store is left alone, False when it is back.
     """
 
     def __init__(
@@ -77,6 +77,7 @@ class GuardedTier:
         leases = leases or (tier if isinstance(tier, Leases) else None)
         self.marks = None if marks is None else GuardedMarks(marks, self._breaker, timeout_s=write_timeout_s)
         self.leases = None if leases is None else GuardedLeases(leases, self._breaker, timeout_s=write_timeout_s)
+        self.overwrites = tier if isinstance(tier, Overwrites) else None
         self._resources: AsyncExitStack | None = None
 
     @property
@@ -127,6 +128,12 @@ class GuardedTier:
             return {}
         return await self._reads.get_many(keys)
 
+    async def look(self, key: bytes) -> Record | None:
+        """What ``get_many`` would find of *key*, uncounted. A StoreError where the store does not answer."""
+        if not isinstance(known := self._writes.find(key), bool):
+            return known
+        return await self._reads.look(key) if known else None
+
     async def put_many(self, records: Sequence[Record]) -> None:
         """Have *records* written. Never raises and never waits."""
         self._writes.put(records)
@@ -139,6 +146,10 @@ class GuardedTier:
     async def erase(self, tag: bytes) -> int:
         """Erase *tag* from what is pending and from the store; a StoreError where it is still in the store."""
         return await self._writes.erase(tag)
+
+    def drop(self, tags: Collection[bytes] | None) -> None:
+        """Do not write what is pending with one of *tags*, None: anything. Never raises and never waits."""
+        self._writes.drop(tags)
 
     async def flush(self) -> None:
         """Return when what was put is written, or dropped."""

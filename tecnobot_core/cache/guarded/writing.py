@@ -1,7 +1,7 @@
 """Writes, gathered and written behind."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from contextlib import suppress
 
 from ...errors import StoreError
@@ -53,6 +53,8 @@ class WriteBehind:
     def start(self, tasks: Tasks) -> None:
         """Write behind in *tasks*; without them only ``flush`` writes."""
         self._tasks = tasks
+        self._one_at_a_time = asyncio.Lock()  # of the event loop that runs now; so is what waits
+        self._is_waiting = False
         if len(self.pending):
             self._write_soon()
 
@@ -92,13 +94,20 @@ class WriteBehind:
 
     async def erase(self, tag: bytes) -> int:
         """Erase *tag* from what is not written and from the store; return how many records that were."""
-        unwritten = self.pending.erase(tag)
+        unwritten = self.pending.erase((tag,))
         async with self._one_at_a_time:  # what was being written with the tag is written now
-            unwritten += self.pending.erase(tag)
+            unwritten += self.pending.erase((tag,))
             async with self._breaker.call(self._timeout_s):
                 erased = await self._tier.erase(tag)
         await self._drain(sets=False)
         return unwritten + erased
+
+    def drop(self, tags: Collection[bytes] | None) -> None:
+        """Do not write what has one of *tags*, None: anything; and delete what the store has under those keys."""
+        if tags is None:
+            self.pending.drop_all()
+        else:
+            self.pending.erase(tags)
 
     async def flush(self) -> None:
         """Return when what was pending is written, or was dropped."""

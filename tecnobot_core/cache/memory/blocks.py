@@ -47,7 +47,7 @@ class Queue:
 class LiveBlock:
     """Entries whose values are objects, in the tier's ``live``. *base* plus a position is an entry's place."""
 
-    __slots__ = ("base", "count", "deadlines", "earliest", "keys", "queue", "reads", "sizes", "used_bytes")
+    __slots__ = ("base", "count", "deadlines", "earliest", "keys", "queue", "reads", "resized", "sizes", "used_bytes")
 
     def __init__(self, number: int, queue: Queue) -> None:
         self.base = number << POSITION_BITS
@@ -56,6 +56,7 @@ class LiveBlock:
         self.deadlines = array("d")
         self.sizes = array("Q")
         self.reads = bytearray(MAX_ENTRIES)
+        self.resized = 0  # how often an entry was given another size
         self.count = 0
         self.used_bytes = 0
         self.earliest = inf

@@ -90,6 +90,7 @@ class Entries:
         block.sizes[position] = size_bytes
         block.deadlines[position] = deadline
         if more_bytes:
+            block.resized += 1
             block.used_bytes += more_bytes
             block.queue.used_bytes += more_bytes
             self.live_bytes += more_bytes

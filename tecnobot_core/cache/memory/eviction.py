@@ -1,6 +1,7 @@
 """S3-FIFO by bytes: what came once leaves soon, what was read again stays (Yang et al., SOSP 2023)."""
 
 from collections import deque
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from .blocks import MAX_READS, POSITION, POSITION_BITS, LiveBlock, PackedBlock, Queue
@@ -26,12 +27,14 @@ class Eviction:
 
     Reads are recorded in ``recent``, a ring that forgets; they count when a decision is due. What comes back soon after
     it left is a regret: the small queue was too small if it left that one, too big if it left the main queue.
+    ``evicted``, where it is set, is told the keys that had to go, block by block.
     """
 
     def __init__(self, entries: Entries) -> None:
         self._entries = entries
         self.recent: deque[str] = deque(maxlen=RECENT_READS)
         self.evictions = 0
+        self.evicted: Callable[[Sequence[str]], object] | None = None
         self.clear()
 
     def clear(self) -> None:
@@ -100,5 +103,7 @@ class Eviction:
         gone = entries.split(block, min_reads, is_main, now)
         ghosts.add(gone, len(entries.index), may_grow=may_grow)
         self.evictions += len(gone)
+        if self.evicted is not None:
+            self.evicted(gone)
         mostly_stayed = entries.used_bytes > before_bytes - block_bytes // 2
         self._passes = self._passes + 1 if mostly_stayed else 0

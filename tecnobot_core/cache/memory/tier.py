@@ -3,7 +3,7 @@
 import asyncio
 import pickle
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from math import inf
 from typing import Any, Final
 
@@ -11,6 +11,7 @@ from .blocks import LIVE_ENTRY_BYTES, MAX_READS, POSITION, POSITION_BITS, LiveBl
 from .entries import Entries
 from .eviction import Eviction
 from .expiry import Sweep
+from .groups import Groups
 from .values import KEPT, Writing, weigh
 
 MISSING: Final[Any] = object()
@@ -71,6 +72,12 @@ class MemoryTier:
     def evictions(self) -> int:
         """Entries that had to go before their time."""
         return self._eviction.evictions
+
+    def group(self, prefixes: Iterable[str]) -> Groups:
+        """From now on tell evictions and bytes of keys apart by these *prefixes*, in place of all earlier ones."""
+        groups = Groups(self.entries, prefixes)
+        self._eviction.evicted = groups.note_evicted
+        return groups
 
     def __len__(self) -> int:
         """Entries, also those that have expired and were not asked for since."""

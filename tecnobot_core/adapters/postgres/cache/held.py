@@ -51,8 +51,6 @@ class HeldConnection:
         self._heard = heard
         self._connected = connected
         self._timeout_s = timeout_s
-        # asyncpg's own limit of each statement is a timer that is armed and disarmed for it.
-        self._limit = TimeLimit(timeout_s)
         self._check_s = check_s
         self._open_wait_s = open_wait_s
         self._jitter = jitter
@@ -60,17 +58,17 @@ class HeldConnection:
         self._free: Connection | None = None
         self._statements: dict[str, PreparedStatement[asyncpg.Record]] = {}  # of that connection
         self._is_unsure = False
-        self._look = asyncio.Event()
-        self._tried = asyncio.Event()
         self._failures = 0
         self._tasks: Tasks | None = None
         self._holds = False
+        self._begin()
 
     async def __aenter__(self) -> Self:
         """Hold a connection as soon as there is one."""
         if self._tasks is not None:
             raise LifecycleError("this is open already; open it once and share it")
         may_hold = self._database.can_listen
+        self._begin()
         self._tasks = Tasks("cache_connection")
         if may_hold:
             self._database.count_held(1)
@@ -88,6 +86,13 @@ class HeldConnection:
             self._database.count_held(-1)
         if tasks is not None:
             await tasks.aclose()
+
+    def _begin(self) -> None:
+        """Have what belongs to one event loop made anew: the database may have been opened again in another one."""
+        # asyncpg's own limit of each statement is a timer that is armed and disarmed for it.
+        self._limit = TimeLimit(self._timeout_s)
+        self._look = asyncio.Event()
+        self._tried = asyncio.Event()
 
     async def fetch(self, query: str, *args: object) -> list[asyncpg.Record]:
         """All rows of *query*, which changes nothing when it is done a second time."""

@@ -12,15 +12,32 @@ NOW = "extract(epoch FROM statement_timestamp())::double precision"
 # for which the server would take longer.
 GET = "SELECT key, data, loaded_at, expires_at, tags FROM tecnobot.cache WHERE key = $1"
 GET_MANY = "SELECT key, data, loaded_at, expires_at, tags FROM tecnobot.cache WHERE key = ANY ($1::bytea[])"
-# Rows are always locked in the order of their keys, so that no two writers wait for each other.
-PUT = """
-INSERT INTO tecnobot.cache (key, data, loaded_at, expires_at, tags)
+CLOCKS_APART_S = 5.0
+
+
+def _newest(column: str) -> str:
+    """What a column becomes where there is a row. What began to load last stays, in whichever order it is written.
+
+    A row from the future is that of a server whose clock was set back.
+    """
+    is_newer = f"kept.loaded_at > excluded.loaded_at AND kept.loaded_at < {NOW} + {CLOCKS_APART_S}"
+    return f"{column} = CASE WHEN {is_newer} THEN kept.{column} ELSE excluded.{column} END"
+
+
+# Rows are always locked in the order of their keys, so that no two writers wait for each other. What was marked since
+# it began to load is left out, whoever writes it: it counts for nobody, and may be of somebody who was erased.
+PUT = f"""
+INSERT INTO tecnobot.cache AS kept (key, data, loaded_at, expires_at, tags)
 SELECT key, data, loaded_at, expires_at, tags::bytea[]
 FROM unnest($1::bytea[], $2::bytea[], $3::double precision[], $4::double precision[], $5::text[])
     AS given (key, data, loaded_at, expires_at, tags)
+WHERE NOT EXISTS (
+    SELECT FROM tecnobot.cache_mark AS mark
+    WHERE mark.tag = ANY (given.tags::bytea[] || given.key) AND mark.at >= given.loaded_at
+)
 ORDER BY key
 ON CONFLICT (key) DO UPDATE SET
-    data = excluded.data, loaded_at = excluded.loaded_at, expires_at = excluded.expires_at, tags = excluded.tags
+    {_newest("data")}, {_newest("loaded_at")}, {_newest("expires_at")}, {_newest("tags")}
 """
 # Found again by key: where a put was waited for, the row is no longer where it was locked.
 DELETE = """

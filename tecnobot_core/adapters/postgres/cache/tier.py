@@ -17,6 +17,7 @@ from .clock import StoreClock
 from .held import HeldConnection
 from .leases import CHANNEL, RELEASED, PostgresLeases
 from .marks import MARKED, PostgresMarks
+from .overwrites import OVERWRITTEN, PostgresOverwrites
 
 _CLOCK = "SELECT extract(epoch FROM clock_timestamp())::double precision AS now"
 _CLOCK_SAMPLES = 3
@@ -24,14 +25,15 @@ _MARKS_EVERY = 60  # rounds of upkeep
 
 
 class PostgresTier:
-    """Tier, Marks and Leases in the tables of ``migrate``; while it is open it also deletes what has expired.
+    """Tier, Marks, Leases and Overwrites in the tables of ``migrate``; while open it also deletes what has expired.
 
     Holds one connection of *database* while it is open, for quick answers and to be told of marks and leases; see
-    ``HeldConnection``. Behind a pooler in transaction mode marks are seen every *poll_s*. Opening waits for no database
+    ``HeldConnection``. Behind a pooler in transaction mode marks are seen every *poll_s*, and what is
+    written over is told to others, not heard. Opening waits for no database
     that is down. Every *upkeep_s* the clock is measured and the expired is deleted, *purge_batch* rows at once.
 
-    The tables are logged; an owner may ``ALTER TABLE … SET UNLOGGED`` to spare the disk. ``unreadable`` counts rows
-    that cannot be records.
+    Records and leases are unlogged: they cost next to no WAL, and are gone after a crash of the server, and on a
+    standby that takes over. Marks are kept. ``unreadable`` counts rows that cannot be records.
     """
 
     def __init__(
@@ -57,6 +59,7 @@ class PostgresTier:
             database, CHANNEL, heard=self._heard, connected=self._missed, timeout_s=timeout_s, sleep=sleep
         )
         self._marks = PostgresMarks(self._held, now=self.now, poll_s=poll_s, sleep=sleep)
+        self._overwrites = PostgresOverwrites(self._held)
         self._leases = PostgresLeases(self._held, monotonic=monotonic, sleep=sleep)
         self._resources: AsyncExitStack | None = None
         self._reconnected = asyncio.Event()
@@ -64,6 +67,7 @@ class PostgresTier:
     async def __aenter__(self) -> Self:
         if self._resources is not None:
             raise LifecycleError("this tier is open already; open it once and share it")
+        self._reconnected = asyncio.Event()  # of the event loop that runs now
         async with AsyncExitStack() as opening:
             await opening.enter_async_context(self._held)
             tasks = await opening.enter_async_context(Tasks("cache_tier"))
@@ -102,8 +106,11 @@ class PostgresTier:
         return records
 
     async def put_many(self, records: Sequence[Record]) -> None:
-        for columns in rows.statements(records):
-            await self._held.fetch(rows.PUT, *columns)
+        """Of one key what began to load last stays, also where it was written before."""
+        await self._overwrites.put_many(records)
+
+    def on_overwritten(self, heard: Callable[[Mapping[bytes, float]], object]) -> None:
+        self._overwrites.on_overwritten(heard)
 
     async def delete_many(self, keys: Sequence[bytes]) -> None:
         if keys:
@@ -180,10 +187,13 @@ class PostgresTier:
     def _heard(self, message: str) -> None:
         if message == MARKED:
             self._marks.heard()
+        elif message.startswith(OVERWRITTEN):
+            self._overwrites.heard(message.removeprefix(OVERWRITTEN))
         elif message.startswith(RELEASED):
             self._leases.heard(message.removeprefix(RELEASED))
 
     def _missed(self) -> None:
         self._reconnected.set()
         self._marks.ask_again()
+        self._overwrites.missed()
         self._leases.ask_again()

@@ -1,0 +1,67 @@
+"""What befalls a private server, and the folders in which it does."""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import asyncpg
+import psutil
+
+from tecnobot_core.adapters.embedded_postgres.connecting import dsn
+
+MIB = 1024 * 1024
+
+
+def rights(folders: Sequence[Path]) -> list[tuple[int, int, int]]:
+    return [(status.st_mode, status.st_uid, status.st_gid) for status in map(os.stat, folders)]
+
+
+@contextmanager
+def rights_are_kept(*folders: Path) -> Iterator[None]:
+    before = rights(folders)
+    yield
+    assert rights(folders) == before
+
+
+@contextmanager
+def new_folder() -> Iterator[Path]:
+    """A folder, in memory where that has room: 40 MB for each database are slow to write and to remove."""
+    memory = Path("/dev/shm")
+    has_room = memory.is_dir() and shutil.disk_usage(memory).free > 256 * MIB
+    with tempfile.TemporaryDirectory(dir=memory if has_room else None) as name:
+        folder = Path(name)
+        with rights_are_kept(folder, *folder.parents):
+            yield folder
+
+
+def kill_cluster(pid: int) -> None:
+    """End the server *pid* and all of its processes as a power cut would."""
+    server = psutil.Process(pid)
+    for process in (server, *server.children(recursive=True)):
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+
+
+async def use_up_wal(directory: Path) -> None:
+    """Have the server need a new file for its journal; without one it panics."""
+    with suppress(OSError, asyncpg.PostgresError):
+        connection = await asyncpg.connect(dsn(directory))
+        for _ in range(4):
+            await connection.execute("SELECT pg_switch_wal()")
+            await connection.execute("SELECT pg_logical_emit_message(true, '', '')")
+
+
+@contextmanager
+def read_only(data: Path, *, files_too: bool = False) -> Iterator[None]:
+    """Let nobody but root create or remove anything in *data* while inside, or even write; the server is not root."""
+    modes = {path: path.stat().st_mode for path in (data, *data.rglob("*")) if files_too or path.is_dir()}
+    for path, mode in modes.items():
+        with suppress(FileNotFoundError):  # the server removes some of its files
+            path.chmod(mode & ~0o222)
+    yield
+    for path, mode in modes.items():
+        with suppress(FileNotFoundError):
+            path.chmod(mode)
