@@ -15,6 +15,7 @@ import time
 import tomllib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
+from dataclasses import asdict
 from pathlib import Path
 from types import MappingProxyType
 
@@ -84,6 +85,8 @@ DEMO = Path(__file__).parent / "data" / "demo_shop.toml"
 SETTLE_S = 0.5
 # A bot that was replaced notices it within five seconds, finishes, and leaves its session.
 HELD_S = 20.0
+# Longer recordings are refused with a polite answer; an hour and a half takes a small machine minutes to hear.
+MAX_RECORDING_S = 5400.0
 
 
 class TecnoBot:
@@ -98,6 +101,8 @@ class TecnoBot:
         self.events = EventBus()
         self.exit_code = 0
         self.failure: TecnobotError | None = None
+        self.audio: AudioPreprocessor | None = None
+        self.hearing: Hearing | None = None
 
     def fail(self, bot: Bot, error: TecnobotError) -> None:
         """End, and let *error* be what is told at the end."""
@@ -219,26 +224,36 @@ class TecnoBot:
         """What a page that is loaded again shows."""
         return (await self.conversations.load(chat, 100)).history
 
+    def audio_statistics(self) -> Mapping[str, object]:
+        """What recordings cost; empty where nobody hears them."""
+        if self.audio is None or self.hearing is None:
+            return {}
+        return {"waiting": self.audio.waiting, **asdict(self.hearing.statistics())}
+
     def _hearing(self, transport: Transport) -> Hearing | None:
         if self.transcriber is None or not isinstance(transport, FetchesMedia):
             return None
         settings = self.settings
-        audio = AudioPreprocessor(
+        self.audio = AudioPreprocessor(
             # Or None: what needs no conversion is heard all the same.
             FfmpegEngine(settings.ffmpeg_path, on_started=self.memory.register_child),
             max_upload_bytes=settings.audio_max_bytes,
             max_clip_s=max_clip_s_of(settings.transcription_model),
+            max_duration_s=MAX_RECORDING_S,
             temporary_files=self.files,
             reserve=self.memory.reserve,
         )
-        return Hearing(
-            Attachments(transport, self.files).fetched,
+        self.hearing = Hearing(
+            # Or max_bytes=…, where larger ones should be fetched.
+            Attachments(transport, self.files, reserve=self.memory.reserve).fetched,
             self.transcriber,
-            audio=audio,
-            model=settings.transcription_model,
+            audio=self.audio,
             cache=self.cache,
             reserve=self.memory.reserve,
+            # Or timeout_s=…, timeout_for_a_second=…: how long the words of a recording are waited for.
+            max_duration_s=MAX_RECORDING_S,
         )
+        return self.hearing
 
     def _delivery(self) -> PostgresDelivery:
         return PostgresDelivery(self.database, self.chatbot_id, write_window_s=self.settings.write_window_s)
@@ -264,6 +279,9 @@ class TecnoBot:
             self.settings.openai_model,
             api_key=self.settings.openai_api_key.reveal(),
             base_url=self.settings.openai_base_url,
+            # Unset: the server's own, usually 1, and then no answer is cached. Not low by default: models that reason
+            # refuse a request that names a temperature.
+            temperature=self.settings.openai_temperature,
         )
         return await self.stack.enter_async_context(model)
 
@@ -420,6 +438,8 @@ def web_server(
         metrics={
             "memory": lambda: app.memory.statistics(),
             "connection": lambda: app.connection.status(),
+            "files": lambda: app.files.statistics(),
+            "audio": app.audio_statistics,
             **metrics,
         },
         ready=not_ready,

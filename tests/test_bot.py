@@ -25,6 +25,7 @@ from tecnobot_core import (
     MemoryManager,
     RateLimiter,
 )
+from tecnobot_core.adapters.openai import OpenAIChat
 from tecnobot_core.bot import SPANISH, Hearing
 from tecnobot_core.bot.apologies import Apologies
 from tecnobot_core.completion import Completion
@@ -36,7 +37,7 @@ from tecnobot_core.flows import MemoryFlowStore
 from tecnobot_core.knowledge import Passage
 from tecnobot_core.messages import MessageKind, Turn
 from tecnobot_core.tasks import Tasks
-from tecnobot_core.testing import FakeTransport
+from tecnobot_core.testing import FakeOpenAI, FakeTransport, Step
 
 FLOWS = (
     Flow("saludo").on("hola", "buenas").say("¡Hola! ¿En qué te ayudo?"),
@@ -241,8 +242,18 @@ async def test_a_voice_note_is_transcribed_and_answered_and_a_forwarded_one_only
     said = await run.answers(
         *(inbound("", n, kind="voice", media=media) for n, media in enumerate((note, note, noise)))
     )
-    assert said == ["¡Hola! ¿En qué te ayudo?", "¡Hola! ¿En qué te ayudo?", SPANISH.unsupported("voice")]
+    assert said == ["¡Hola! ¿En qué te ayudo?", "¡Hola! ¿En qué te ayudo?", SPANISH.no_sound]
     assert len(transcribed) == 1
+
+
+async def test_a_voice_note_in_which_nobody_speaks_is_asked_for_again_unless_a_flow_answers_it() -> None:
+    async def hears(media: MediaReference) -> str:
+        return ""
+
+    note = inbound("", kind="voice", media=MediaReference(kind="voice", address="silence"))
+    assert await Run(hearing=hears).answers(note) == [SPANISH.say_again]
+    flows = (*FLOWS, Flow("voz", event="voice").say("¡Qué buena voz!"))
+    assert await Run(flows, hearing=hears).answers(note) == ["¡Qué buena voz!"]
 
 
 async def test_at_critical_memory_attachments_are_refused_and_text_is_answered() -> None:
@@ -450,6 +461,30 @@ async def test_a_first_question_that_anybody_could_ask_is_asked_once_for_everybo
     said = await run.answers(inbound("¿aceptan efectivo?"), inbound("¿aceptan efectivo?", chat=LUIS))
     assert said == ["sí, en efectivo"] * 2
     assert len(model.asked) == 1
+
+
+async def test_a_first_question_with_the_name_of_who_asks_is_theirs_and_goes_with_them() -> None:
+    model = Describing("uno", "dos")
+    run = Run(model=model, cache=HybridCache(), conversations=Amnesia())
+    asked = [
+        replace(inbound("¿tienen pan para noemí?", chat=ChatId(chat)), sender_name=name)
+        for chat, name in (("1", "Noemí Ruiz"), ("2", "Noemi"))
+    ]
+    assert sorted(await run.answers(*asked)) == ["dos", "uno"]
+
+
+@pytest.mark.parametrize(
+    ("temperature", "n_asked"),
+    [(0.0, 1), (0.3, 1), (None, 2), (1.0, 2)],
+)
+async def test_the_openai_model_is_asked_once_at_a_low_temperature_and_each_time_without(
+    temperature: float | None, n_asked: int
+) -> None:
+    steps = [Step(text=f"sí, {number}") for number in range(2)]
+    async with FakeOpenAI(*steps) as server, OpenAIChat("m", base_url=server.url, temperature=temperature) as model:
+        run = Run(model=model, cache=HybridCache(), conversations=Amnesia(), drain_s=60.0)  # the SDK takes a while
+        said = await run.answers(inbound("¿aceptan efectivo?"), inbound("¿aceptan efectivo?", chat=LUIS))
+        assert (len(said), len(set(said)), len(server.requests)) == (2, n_asked, n_asked)
 
 
 @pytest.mark.parametrize("model", [Model("uno", "dos"), Describing("uno", "dos", temperature=1.0)])

@@ -21,6 +21,20 @@ def problems_of(**environ: str) -> tuple[str, ...]:
     return caught.value.problems
 
 
+@pytest.mark.parametrize(
+    ("text", "value"), [("0", 0.0), ("0.2", 0.2), (" 1. ", 1.0), ("2", 2.0), ("2.0", 2.0), ("", None)]
+)
+def test_a_temperature_is_a_number_from_0_to_2_or_unset(text: str, value: float | None) -> None:
+    assert Settings.from_env({"OPENAI_TEMPERATURE": text}).openai_temperature == value
+
+
+@pytest.mark.parametrize("text", ["-0.1", "2.1", "0,2", "nan", "1e0", "cold", "٢", ".", "10"])
+def test_any_other_temperature_is_told_with_what_is_wanted(text: str) -> None:
+    assert problems_of(OPENAI_TEMPERATURE=text) == (
+        f"OPENAI_TEMPERATURE is {text!r}; wanted is a number from 0 to 2, such as 0.2",
+    )
+
+
 def test_an_empty_environment_gives_the_defaults() -> None:
     assert Settings.from_env({}) == Settings()
 

@@ -1,26 +1,18 @@
 """How a recording becomes words, and what is said when it does not."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+import re
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import cast
 
 import pytest
 
-from tecnobot_core import ChatId, HybridCache, InboundMessage, MediaReference, TemporaryFiles
+from tecnobot_core import HybridCache, MediaReference, MemoryManager
 from tecnobot_core.adapters.openai import OpenAITranscriber
 from tecnobot_core.audio import AudioPreprocessor, Clip, Clips
-from tecnobot_core.bot import SPANISH, Attachments, Hearing
-from tecnobot_core.bot.turns import Trace
-from tecnobot_core.bot.understanding import Understanding
-from tecnobot_core.errors import (
-    AudioError,
-    CompletionError,
-    ConfigurationError,
-    MemoryBusyError,
-    TemporarySpaceError,
-    TransportError,
-)
+from tecnobot_core.bot import Hearing
+from tecnobot_core.bot.hearing import DescribesTranscription
+from tecnobot_core.errors import AudioError, CompletionError, ConfigurationError, TransportError
 from tecnobot_core.testing import FakeOpenAI, Step
 
 NOTE = MediaReference(kind="voice", address="note")
@@ -62,16 +54,62 @@ async def test_the_parts_of_a_long_recording_are_joined_and_a_forwarded_one_is_n
     assert audio.asked == [False]
 
 
-async def test_another_model_hears_again_and_another_recording_is_another_key() -> None:
+async def test_another_recording_is_another_key_and_who_describes_nothing_remembers_alone() -> None:
     cache, heard = HybridCache(), []
 
     async def transcribe(clip: Clip) -> str:
         heard.append(await clip.read())
         return str(len(heard))
 
-    one, two = (Hearing(fetch, transcribe, cache=cache, model=model) for model in ("one", "two"))
+    one, two = (Hearing(fetch, transcribe, cache=cache, model="m") for _ in range(2))
     other = MediaReference(kind="voice", address="", key=OGG + b"!")
     assert [await one(NOTE), await two(NOTE), await one(other), await one(NOTE)] == ["1", "2", "3", "1"]
+
+
+class Described:
+    """Says what it is asked to say."""
+
+    def __init__(self, says: str) -> None:
+        self.says = says
+
+    async def __call__(self, clip: Clip) -> str:
+        return self.says
+
+    def describe(self) -> Mapping[str, object]:
+        return {"model": "m"}
+
+
+async def test_another_model_that_is_named_hears_again() -> None:
+    cache = HybridCache()
+    asked = {"a": "one", "b": "two", "c": "one"}
+    said = [await Hearing(fetch, Described(says), cache=cache, model=model)(NOTE) for says, model in asked.items()]
+    assert said == ["a", "b", "a"]
+
+
+async def test_another_language_or_server_hears_again_and_the_same_one_does_not() -> None:
+    cache = HybridCache()
+    async with FakeOpenAI(*[Step(text=words) for words in "abcd"]) as server, FakeOpenAI(Step(text="e")) as other:
+
+        async def words(url: str, language: str | None, model: str = "w") -> str:
+            async with OpenAITranscriber(model, base_url=url, language=language) as ask:
+                return await Hearing(fetch, ask, cache=cache)(NOTE)
+
+        said = [await words(server.url, language) for language in ("es", "en", "es", None)]
+        said += [await words(server.url, "es", "v"), await words(other.url, "es"), await words(server.url, "en")]
+    assert said == ["a", "b", "a", "c", "d", "e", "b"]
+
+
+async def test_what_is_described_is_what_is_sent() -> None:
+    async with (
+        FakeOpenAI(Step(text="hola")) as server,
+        OpenAITranscriber("w", base_url=server.url, language="es") as ask,
+    ):
+        assert isinstance(ask, DescribesTranscription)
+        assert ask.describe() == {"model": "w", "language": "es", "base_url": server.url}
+        await ask(Clip("recording.ogg", "audio/ogg", OGG))
+    # Whatever is sent beside the file is described: a field that comes later must be, too.
+    sent = set(re.findall(rb'name="(\w+)"', server.requests[0].body)) - {b"file"}
+    assert sent == {b"model", b"language"}
 
 
 async def test_what_the_endpoint_refuses_is_converted_and_sent_once_more() -> None:
@@ -105,11 +143,30 @@ async def test_memory_is_taken_for_a_clip_while_it_is_sent() -> None:
         taken.append(-n_bytes)
 
     async def transcribe(clip: Clip) -> str:
-        assert taken == [2 * len(OGG)]
+        assert taken == [len(OGG)]  # the request; the recording is in memory already
         return "hola"
 
     assert await Hearing(fetch, transcribe, reserve=reserve)(NOTE) == "hola"
-    assert taken == [2 * len(OGG), -2 * len(OGG)]
+    assert taken == [len(OGG), -len(OGG)]
+
+
+async def test_of_a_clip_in_a_file_what_was_read_is_told_to_the_memory_and_read_once(tmp_path: Path) -> None:
+    note = tmp_path / "note"
+    note.write_bytes(OGG)
+    memory = MemoryManager(10_000, probe=lambda: 0, find_trim=lambda: None)
+
+    @asynccontextmanager
+    async def fetch_file(media: MediaReference) -> AsyncIterator[Path]:
+        yield note
+
+    async def transcribe(clip: Clip) -> str:
+        reserved = memory.statistics().reservations
+        assert (reserved.reserved_bytes, reserved.expected_bytes) == (2 * len(OGG), len(OGG))
+        assert clip.content == OGG
+        return "hola"
+
+    assert await Hearing(fetch_file, transcribe, reserve=memory.reserve)(NOTE) == "hola"
+    assert memory.statistics().reservations.leases == 0
 
 
 async def test_a_clip_is_sent_under_its_true_name_with_the_model_and_language() -> None:
@@ -150,49 +207,15 @@ def test_a_transcriber_without_a_model_says_which_setting_is_missing() -> None:
         OpenAITranscriber("", base_url="http://127.0.0.1:1")
 
 
-@pytest.mark.parametrize(
-    ("error", "why", "said"),
-    [
-        (AudioError("x", kind="not_audio"), "not_audio", SPANISH.unsupported("voice")),
-        (AudioError("x", kind="busy"), "busy", SPANISH.busy),
-        (CompletionError("x", kind="unavailable"), "unavailable", SPANISH.unsupported("voice")),
-        (MemoryBusyError("x", retry_after_s=1), "no_room", SPANISH.busy),
-        (TemporarySpaceError("x"), "no_room", SPANISH.busy),
-        (TransportError("x", retryable=False), "not_fetched", SPANISH.unsupported("voice")),
-    ],
-)
-async def test_whatever_keeps_a_recording_from_being_heard_the_person_is_asked_for_words(
-    error: Exception, why: str, said: str
-) -> None:
-    async def fails(media: MediaReference) -> str:
-        raise error
+async def test_a_file_that_is_gone_is_no_raw_error(tmp_path: Path) -> None:
+    @asynccontextmanager
+    async def fetch_nothing(media: MediaReference) -> AsyncIterator[Path]:
+        yield tmp_path / "gone"
 
-    trace = Trace(lambda: 0.0)
-    understanding = Understanding(SPANISH, cast("Callable[[MediaReference], Awaitable[str]]", fails), 100)
-    message = InboundMessage(id="1", chat=ChatId("ana"), sent_at=0.0, kind="voice", media=NOTE)
-    question, reply = await understanding.question(message, trace)
-    assert question == ""
-    assert reply is not None
-    assert [speech.text for speech in reply.says] == [said]
-    assert [step.detail for step in trace.steps] == [why]
+    async def transcribe(clip: Clip) -> str:
+        return "hola"
 
-
-class Shelf:
-    """Has one attachment."""
-
-    async def fetch_media(self, media: MediaReference, target: Path, *, max_bytes: int) -> int:
-        if media.address != "note":
-            raise TransportError("it is gone", retryable=False)
-        return target.write_bytes(OGG)  # noqa: ASYNC240
-
-
-async def test_an_attachment_is_a_file_as_long_as_it_is_needed(tmp_path: Path) -> None:
-    async with TemporaryFiles(tmp_path) as files:
-        attachments = Attachments(Shelf(), files, max_bytes=1000)
-        async with attachments.fetched(NOTE) as path:
-            assert path.read_bytes() == OGG
-        assert not path.exists()
-        with pytest.raises(TransportError):
-            async with attachments.fetched(MediaReference(kind="voice", address="other", size_bytes=7)):
-                pass
-        assert files.statistics().leases == 0
+    for cache in (None, HybridCache()):
+        with pytest.raises(TransportError) as caught:
+            await Hearing(fetch_nothing, transcribe, cache=cache, model="m")(NOTE)
+        assert not caught.value.retryable

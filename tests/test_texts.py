@@ -9,7 +9,14 @@ from tecnobot_core.bot.texts import ENGLISH, PORTUGUESE, SPANISH, Texts, for_lan
 from tecnobot_core.errors import ConfigurationError
 from tecnobot_core.messages import MessageKind
 
-PLACES = {"wait": "{time}", "seconds": "{count}", "shorten": "{limit}", "cannot_open": "{kind}", "meant": "{keyword}"}
+PLACES = {
+    "wait": "{time}",
+    "seconds": "{count}",
+    "shorten": "{limit}",
+    "shorter_recording": "{limit}",
+    "cannot_open": "{kind}",
+    "meant": "{keyword}",
+}
 
 
 @pytest.fixture(params=[SPANISH, ENGLISH, PORTUGUESE], ids=["spanish", "english", "portuguese"])
@@ -64,6 +71,12 @@ def test_a_wait_is_rounded_up_and_counted_properly(wait_s: float, spanish: str, 
 
 def test_a_long_message_is_told_the_limit(texts: Texts) -> None:
     assert " 4000 " in texts.too_long(4000)
+
+
+def test_a_long_recording_is_told_the_limit_in_whole_minutes(texts: Texts) -> None:
+    assert " 59 min" in texts.shorten_recording(3599)
+    assert " 1 min" in texts.shorten_recording(60)
+    assert texts.shorten_recording(59) == texts.smaller_recording
 
 
 @pytest.mark.parametrize(

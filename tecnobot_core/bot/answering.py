@@ -119,7 +119,7 @@ class Answering:
             return None
         if (reply := await self._event(asked.message.kind, asked, trace)) is not None:
             return reply
-        return Reply.refusal("unsupported", self._texts.unsupported(asked.message.kind))
+        return Reply.refusal("unsupported", asked.wordless or self._texts.unsupported(asked.message.kind))
 
     async def _from_words(
         self, asked: Asked, conversation: Conversation, before: tuple[ChatMessage, ...], trace: Trace
@@ -142,7 +142,9 @@ class Answering:
             return None
         passages = () if self._knowledge is None else await self._knowledge.context(asked.question)
         try:
-            text = await self._thinking.answer(asked.message.chat, asked.question, history, passages)
+            text = await self._thinking.answer(
+                asked.message.chat, asked.question, history, passages, sender_name=asked.message.sender_name
+            )
         except CompletionError as error:
             logger.warning("no answer from the model (%s): %s", error.kind, error)
             trace.note("model", error.kind)

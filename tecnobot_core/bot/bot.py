@@ -56,29 +56,28 @@ class Bot:
 
     Left out: *conversations* and *store* live in memory; without *flows*, *model*, *knowledge*, *hearing* the pipeline
     passes them by; without *rate_limiter* nobody is too fast; *memory* and *cache* are not used. The bot opens and
-    closes *connection*, *memory* and the watching of *flows*; a database or a model's client is the caller's.
+    closes *connection*, *memory* (unless open) and the watching of *flows*; a database or a model's client is yours.
 
     Who is in *blacklist* is not heard, nor, where there is an *allowlist*, who is not in that; both may hold patterns
     ("+52155*", see AccessList). When the owner writes in a chat from the phone, the bot is silent there for
     *owner_silence_s* (0: it does not mind). *welcome* and *opening_hours* say when the flows of the events "welcome"
     and "closed" are started.
 
-    *max_concurrent* chats are answered at once; a message is cancelled after *turn_timeout_s* and answered with
-    ``texts.apology``; at the end *drain_s* is given to what was accepted. *policy* says which messages are one turn;
-    after an outage a collapsed backlog is answered, or, with *apologises_for_delay*, gets ``texts.late`` instead. What
-    could not be sent for *outgoing_ttl_s* expires (None: never). *pacing* makes the bot write as slowly as a person;
-    nothing is sent to a chat before *settle_s* have passed since it last wrote (see Settling). What the bot answers is
-    marked as read, where the link can and *marks_read*. What the link has missed is asked for with ``texts.missed``.
+    *max_concurrent* chats are answered at once; a message is cancelled after *turn_timeout_s*, beside what a Hearing
+    takes, and answered with ``texts.apology``; at the end *drain_s* is given to what was accepted. *policy* says which
+    messages are one turn; after an outage a collapsed backlog is answered, or, with *apologises_for_delay*, gets
+    ``texts.late``. What could not be sent for *outgoing_ttl_s* expires (None: never). *pacing* makes the bot write as
+    slowly as a person; nothing is sent to a chat before *settle_s* since it last wrote (see Settling). What it answers
+    is marked as read, where the link can and *marks_read*. What the link missed is asked for with ``texts.missed``.
 
     While *store* takes no messages they stay in the transport. After *notice_after_s* each of their chats gets
     ``texts.away`` once, unless that is empty. With *answers_without_store* a message that a keyword flow answers is
     answered at once, and then at most once: a kill in that moment loses it, and no history remembers it.
 
     The last messages of active chats are kept in memory, up to *history_bytes*: then nobody else may write them (0:
-    read each time).
-    *addresses* knows which addresses are one person. Do steps of flows name *functions*; answers to questions are read
-    as in *language* ("es", "en", "pt"), phone numbers without a country by *parse_phone*, days in *timezone* (None: the
-    process's). A conversation whose step is gone begins its flow again, or ends (*on_lost_step*).
+    read each time). *addresses* knows which addresses are one person. Do steps of flows name *functions*; answers to
+    questions are read as in *language* ("es", "en", "pt"), phone numbers without a country by *parse_phone*, days in
+    *timezone* (None: the process's). A conversation whose step is gone begins its flow again, or ends (*on_lost_step*).
     """
 
     def __init__(
@@ -212,7 +211,8 @@ class Bot:
         async with AsyncExitStack() as open_parts:
             open_parts.push_async_callback(self.events.aclose)
             if self._memory is not None:
-                await open_parts.enter_async_context(self._memory)
+                if not self._memory.is_open:  # otherwise it stays with whoever opened it
+                    await open_parts.enter_async_context(self._memory)
                 register_parts(self._memory, tail=self._people.tail, cache=self._cache, flows=self._flows)
             await open_parts.enter_async_context(self._tasks)
             if not await self._stopping.run(lambda: self._take_in(open_parts)) or self._delivery.stood_down:

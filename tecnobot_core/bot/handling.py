@@ -51,7 +51,7 @@ class Handling:
     async def _answer(self, context: TurnContext) -> Turn:
         written = [message for message in context.arrived if not message.from_me]
         begun = partial(self._signs.mark_read, written)
-        return await self._pipeline.answer(context.message, context.earlier, context.send_now, begun)
+        return await self._pipeline.answer(context.message, context.earlier, context.send_now, begun, context.untimed)
 
     def fail(self, message: InboundMessage, error: Exception) -> Turn:
         """The Turn of a message whose handling raised *error*."""

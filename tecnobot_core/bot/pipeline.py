@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 
 from ..delivery import Conversations
@@ -14,10 +15,10 @@ from .admission import Admission
 from .answering import Answering
 from .conversing import Conversing
 from .handoffs import change_of, is_silent, taken_over
-from .losses import MISSED
+from .losses import MISSED, OWNER_MISSED
 from .texts import Texts
 from .turns import Asked, Reply, Trace, build_turn
-from .understanding import Understanding
+from .understanding import Understanding, Untimed
 
 
 class Pipeline:
@@ -62,10 +63,12 @@ class Pipeline:
         earlier: Sequence[InboundMessage] = (),
         send_now: SendNow | None = None,
         begun: Callable[[], object] = bool,
+        untimed: Untimed = nullcontext,
     ) -> Turn:
         """Admit, understand, answer; *earlier* ones, which nobody answered, count as said before.
 
-        *begun* is called when it is the bot that answers, before it thinks.
+        *begun* is called when it is the bot that answers, before it thinks; *untimed* holds what has a deadline of its
+        own.
         """
         before = self._understanding.rows(earlier)
         trace = Trace(self._clock)
@@ -86,7 +89,7 @@ class Pipeline:
             else:
                 begun()
                 if reply is None:
-                    question, reply = await self._hear(message, earlier, conversation, before, send_now, trace)
+                    question, reply = await self._hear(message, earlier, conversation, before, send_now, untimed, trace)
             if reply.outcome == "answered" and (change := change_of(conversation.position, reply.position)):
                 trace.note("handoff", change)
         return build_turn(message, question, reply, tuple(trace.steps), before=before)
@@ -98,14 +101,16 @@ class Pipeline:
         conversation: Conversation,
         before: tuple[ChatMessage, ...],
         send_now: SendNow | None,
+        untimed: Untimed,
         trace: Trace,
     ) -> tuple[str, Reply]:
         if earlier and self._apologises_for_delay:
             late = replace(Reply.text("late", self._texts.late), position=conversation.position)
             return self._understanding.words(message), late
-        question, reply = await self._understanding.question(message, trace)
+        question, reply = await self._understanding.question(message, trace, untimed)
         if reply is None:
-            reply = await self._answering.answer(Asked(message, question, send_now), conversation, before, trace)
+            asked = Asked(message, question, send_now, self._understanding.wordless(message))
+            reply = await self._answering.answer(asked, conversation, before, trace)
         return question, reply
 
     def _keep_silent(
@@ -132,6 +137,8 @@ class Pipeline:
         now_s = max(self._wall_clock(), signal.sent_at)
         if signal.text == "handoff":
             return self._make_way(conversation)
+        if signal.text == OWNER_MISSED:
+            return self._heed_owner(conversation)
         if signal.text == MISSED:
             silent = is_silent(position, now_s) or not self._texts.missed
             reply = Reply.silence(MISSED) if silent else Reply.refusal(MISSED, self._texts.missed)

@@ -16,6 +16,10 @@ class Texts:
     which ``yes`` and ``no`` answer. ``second`` and ``seconds`` are what is put for ``{time}``, with a place
     ``{count}``. ``kinds`` names the kinds of messages as ``cannot_open`` needs them; a kind without a name takes that
     of "unknown". ``missed`` asks to repeat what was lost on its way; empty, nobody is asked.
+
+    Of a recording, ``say_again`` says that it cannot be made out, ``no_sound`` that there is none in it, and
+    ``smaller_recording`` that it is too much, which ``shorter_recording`` says with a place ``{limit}`` for minutes.
+    Where one of these is empty, ``cannot_open`` is said.
     """
 
     unknown: str
@@ -34,6 +38,10 @@ class Texts:
     no: str
     kinds: Mapping[MessageKind, str]
     missed: str = ""
+    say_again: str = ""
+    no_sound: str = ""
+    smaller_recording: str = ""
+    shorter_recording: str = ""
 
     def slow_down(self, wait_s: float) -> str:
         """Asks to wait; whole seconds, rounded up, at least one."""
@@ -43,6 +51,12 @@ class Texts:
     def too_long(self, limit: int) -> str:
         """Asks for a message of at most *limit* characters."""
         return self.shorten.format(limit=limit)
+
+    def shorten_recording(self, limit_s: float) -> str:
+        """Asks for a recording of at most *limit_s*, in whole minutes where that is one or more."""
+        if limit_s < 60:
+            return self.smaller_recording
+        return self.shorter_recording.format(limit=int(limit_s // 60))
 
     def unsupported(self, kind: MessageKind) -> str:
         """Says that a message of this *kind* cannot be used, and asks for words."""
@@ -60,6 +74,10 @@ SPANISH = Texts(
     busy="Ahora mismo no puedo abrir archivos. ¿Me lo escribes con palabras, por favor?",
     away="Me llegó tu mensaje y ahora mismo no puedo atenderlo. En cuanto pueda te respondo por aquí.",
     missed="Un mensaje tuyo se perdió en el camino y no pude leerlo. ¿Me lo repites?",
+    say_again="No pude escuchar ese audio. ¿Me lo mandas otra vez?",
+    no_sound="Ese archivo no trae sonido. ¿Me mandas una nota de voz o me lo escribes?",
+    smaller_recording="Ese audio es demasiado grande para mí. ¿Me mandas uno más corto?",
+    shorter_recording="Ese audio es muy largo para mí. ¿Me mandas uno más corto, de {limit} min como máximo?",
     late="Perdón por la demora, estuve fuera de servicio. ¿Sigues necesitando algo? Escríbeme y lo vemos.",
     wait="Vas más rápido que yo 😅 Espera {time} y seguimos.",
     second="1 segundo",
@@ -90,6 +108,10 @@ ENGLISH = Texts(
     busy="I can't open files right now. Could you put it in words, please?",
     away="I got your message and can't take care of it right now. I will answer you here as soon as I can.",
     missed="A message of yours got lost on its way and I could not read it. Could you send it again?",
+    say_again="I could not make out that recording. Could you send it again?",
+    no_sound="There is no sound in that file. Could you send a voice note, or write it to me?",
+    smaller_recording="That recording is too big for me. Could you send a shorter one?",
+    shorter_recording="That recording is too long for me. Could you send a shorter one, of at most {limit} min?",
     late="Sorry for the wait, I was out of service. Do you still need something? Write to me and we will see to it.",
     wait="You are faster than I am 😅 Give me {time} and we go on.",
     second="1 second",
@@ -120,6 +142,10 @@ PORTUGUESE = Texts(
     busy="Agora não consigo abrir arquivos. Pode me escrever com palavras, por favor?",
     away="Recebi sua mensagem e agora não posso atender. Assim que puder, respondo por aqui.",
     missed="Uma mensagem sua se perdeu no caminho e não consegui ler. Pode repetir para mim?",
+    say_again="Não consegui ouvir esse áudio. Pode enviar de novo?",
+    no_sound="Esse arquivo não tem som. Pode mandar uma mensagem de voz ou escrever?",
+    smaller_recording="Esse áudio é grande demais para mim. Pode mandar um mais curto?",
+    shorter_recording="Esse áudio é longo demais para mim. Pode mandar um mais curto, de no máximo {limit} min?",
     late="Desculpe a demora, estive fora do ar. Ainda precisa de algo? Escreva e a gente resolve.",
     wait="Você é mais rápido do que eu 😅 Espere {time} e a gente continua.",
     second="1 segundo",

@@ -23,12 +23,14 @@ from ..messages import (
 class Asked:
     """A message that was understood: *question* is its words.
 
-    *send_now* says something to its sender before the turn is committed.
+    *send_now* says something to its sender before the turn is committed. *wordless* is what is said to a message
+    without words that nothing answers; empty: that its kind cannot be used.
     """
 
     message: InboundMessage
     question: str
     send_now: SendNow | None = None
+    wordless: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ from .kinds import (
     POSTGRES_URL,
     SECRET,
     SHARE,
+    TEMPERATURE,
     TOKEN,
     milliseconds,
     one_of,
@@ -36,6 +37,8 @@ MIB = 1024 * 1024
 HOUR_MS = 3_600_000
 DAY_MS = 24 * HOUR_MS
 YEAR_S = 365 * 86_400
+
+HYSTERESIS = 0.05  # of MemoryManager's levels
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,6 +157,12 @@ class Settings:
     openai_model: str = setting(
         "OPENAI_MODEL", LINE, "", "Model that answers; unset: answers come from flows and knowledge alone"
     )
+    # No default: models that reason refuse a request that names one.
+    openai_temperature: float | None = optional(
+        "OPENAI_TEMPERATURE",
+        TEMPERATURE,
+        "How freely it words answers; up to 0.3 they are also cached; unset: not sent, as some models refuse it",
+    )
     transcription_model: str = setting("TRANSCRIPTION_MODEL", LINE, "", "Model that hears voice notes")
 
     secret_key: Secret = secret(
@@ -219,6 +228,12 @@ def is_loopback(host: str) -> bool:
 def _conflicts(settings: Settings) -> Iterator[tuple[set[str], str]]:
     """What variables say against each other: the fields that they fill, and a sentence."""
     s = settings
+    if s.memory_warning <= HYSTERESIS:
+        yield (
+            {"memory_warning"},
+            f"MEMORY_WARNING is {s.memory_warning:g}; wanted is more than {HYSTERESIS}: a level is left only that much"
+            " below where it begins",
+        )
     if s.memory_warning >= s.memory_critical:
         yield (
             {"memory_warning", "memory_critical"},

@@ -93,6 +93,10 @@ def _is_share(text: str) -> bool:
     return re.fullmatch(r"[0-9]{0,3}\.?[0-9]{1,9}", text) is not None and 0 < float(text) <= 1
 
 
+def _is_temperature(text: str) -> bool:
+    return re.fullmatch(r"[0-9]\.?[0-9]{0,9}", text) is not None and float(text) <= 2
+
+
 def _is_host(text: str) -> bool:
     try:
         ip_address(text)
@@ -119,6 +123,7 @@ def _has_good_port(url: str) -> bool:
 LINE = checked("one line of text", str.isprintable, str)
 PATH = checked("a path", str.isprintable, Path)
 SHARE = checked("a number above 0 and at most 1, such as 0.8", _is_share, float)
+TEMPERATURE = checked("a number from 0 to 2, such as 0.2", _is_temperature, float)
 HOST = checked("an address or a host name, without port, such as 127.0.0.1", _is_host, str)
 PORT = replace(whole("ports", 0, 65_535), wanted="a port from 0 to 65535")
 API_URL = checked("an address such as http://127.0.0.1:8080/v1, without user and password", _is_api_url, str)

@@ -1,6 +1,7 @@
 """What a turn is made from, and what its handler may do before it returns."""
 
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 from ..messages import InboundMessage, OutboundMessage
@@ -12,12 +13,16 @@ class TurnContext:
 
     Fragments that were typed together are one *message*, with their texts as lines. ``message.id`` is the turn's id.
     *arrived* are all of them as they came.
+
+    Inside ``with context.untimed():`` the deadline of the turn does not run, and it begins anew behind it. For what has
+    a deadline of its own: it keeps the chat waiting, and one of those that are answered at once.
     """
 
     message: InboundMessage
     earlier: tuple[InboundMessage, ...]
     _post: Callable[[OutboundMessage], Awaitable[bool]]
     arrived: tuple[InboundMessage, ...] = ()
+    untimed: Callable[[], AbstractContextManager[object]] = nullcontext
 
     @property
     def idempotency_key(self) -> str:

@@ -2,14 +2,15 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Protocol
 
 from ..errors import LeaseLostError
 from ..events import EventBus, TurnFailed
 from ..messages import ChatId, InboundMessage, Turn
-from ..tasks import TimeLimit, is_being_cancelled
+from ..tasks import Running, TimeLimit, is_being_cancelled
 from .context import TurnContext
 from .patience import Patience
 from .ports import OutboxEntry
@@ -93,9 +94,17 @@ class TurnMaker:
         running = self._limit()
         try:
             with running:
-                return await self._handle(context)
+                return await self._handle(replace(context, untimed=lambda: self._untimed(running)))
         except TimeoutError:
             if not running.expired:
                 raise
             # The frames of what was cancelled say nothing that the sentence does not.
             raise TimeoutError(f"no turn within {self._limit.limit_s:g} s") from None
+
+    @contextmanager
+    def _untimed(self, running: Running) -> Iterator[None]:
+        self._limit.end(running)
+        try:
+            yield
+        finally:
+            self._limit.begin(running)

@@ -1,6 +1,7 @@
 """The words of a recording, by a model behind any OpenAI-compatible API."""
 
 import asyncio
+from collections.abc import Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -45,6 +46,10 @@ class OpenAITranscriber:
                 return _text(await self._ask(await self._client.open(), clip))
         except TimeoutError as error:
             raise CompletionError(f"no transcript within {self._timeout_s:g} s", kind="timeout") from error
+
+    def describe(self) -> Mapping[str, object]:
+        """The request for any clip and its server, for a cache."""
+        return {"model": self.model, **self._options, "base_url": self._client.base_url}
 
     async def aclose(self) -> None:
         """Close the connections; calls that are under way fail."""
