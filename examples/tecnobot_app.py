@@ -452,11 +452,10 @@ def web_server(
 
 
 async def chat(app: TecnoBot) -> None:
-    """The terminal, until the end of the input or a signal."""
-    bot = app.bot(ConsoleTransport(), durable=False)
+    """The terminal, until the end of the input, when what was asked is still answered; or until a signal."""
+    bot = app.bot(ConsoleTransport(), durable=False, drain_s=60)
     print(f"{app.shop['shop']['name']}: escribe un mensaje (Ctrl-D termina)")
-    async with stop_signals(bot.stop):
-        await bot.run()
+    await bot.run()
 
 
 async def replay(app: TecnoBot, file: Path, me: str | None) -> None:

@@ -94,7 +94,8 @@ def test_it_talks_in_the_terminal_from_nothing(data_dir: Path) -> None:
 
 async def test_a_model_answers_and_when_it_fails_the_knowledge_does(data_dir: Path) -> None:
     questions = "¿me recomiendas algo para mi abuela?\nse me cayó el teléfono al agua\n"
-    async with FakeOpenAI(Step(text="Un teléfono sencillo."), Step(status=500)) as server:
+    # Longer than a signal would leave it: the end of what is typed is no reason to leave a question unanswered.
+    async with FakeOpenAI(Step(text="Un teléfono sencillo.", delay_s=2.5), Step(status=500)) as server:
         model = {"OPENAI_MODEL": "small", "OPENAI_BASE_URL": server.url}
         finished = await asyncio.to_thread(run, data_dir, "chat", stdin=questions, **model)
     assert finished.returncode == 0, finished.stderr
