@@ -46,10 +46,13 @@ def kill_cluster(pid: int) -> None:
 
 
 async def use_up_wal(directory: Path) -> None:
-    """Have the server need a new file for its journal; without one it panics."""
+    """Have the server need a new file for its journal; without one it panics.
+
+    It may have some in stock, after a checkpoint as many as it had used.
+    """
     with suppress(OSError, asyncpg.PostgresError):
         connection = await asyncpg.connect(dsn(directory))
-        for _ in range(4):
+        for _ in range(64):
             await connection.execute("SELECT pg_switch_wal()")
             await connection.execute("SELECT pg_logical_emit_message(true, '', '')")
 
