@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -96,17 +97,24 @@ def ended(child: psutil.Process) -> bool:
     return not child.is_running() or child.status() == psutil.STATUS_ZOMBIE
 
 
-@pytest.fixture
-async def make(tmp_path: Path) -> AsyncIterator[Make]:
+@asynccontextmanager
+async def making(directory: Path) -> AsyncIterator[Make]:
+    """What makes transports of one account, without the library; they are closed at the end."""
     made: list[WhatsAppTransport] = []
 
     def make(**options: Any) -> WhatsAppTransport:
-        made.append(WhatsAppTransport(tmp_path / "whatsapp", fake=True, **options))
+        made.append(WhatsAppTransport(directory / "whatsapp", fake=True, **options))
         return made[-1]
 
     yield make
     for transport in made:
         await transport.close()
+
+
+@pytest.fixture
+async def make(tmp_path: Path) -> AsyncIterator[Make]:
+    async with making(tmp_path) as make:
+        yield make
 
 
 @pytest.fixture

@@ -54,11 +54,7 @@ class Engine:
         self.clock = clock
         self.guarded = None if store is None else _guarded(store, marks, leases, self._store_changed)
         self._everything = self.space.digest("everything")
-        self._erasures = Erasures(
-            self._forget_scopes,
-            memory.clear,
-            self.guarded,
-        )
+        self._erasures = Erasures(self._forget_scopes, memory.clear, self.guarded)
         self._broken_since: float | None = None
         self._tasks = self._new_tasks()
         self._resources: AsyncExitStack | None = None

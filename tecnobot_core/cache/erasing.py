@@ -97,9 +97,9 @@ class Writes(Protocol):
 
 
 class Erasures:
-    """Who was erased elsewhere leaves this process too, by whichever order and however late that is heard.
+    """Who was erased elsewhere leaves this process too, in whichever order and however late that is heard.
 
-    He leaves memory by *forget*, which gets tags, and *writes*: what waits there is not written, and what was written
+    From memory by *forget*, which gets tags, and from *writes*: what waits there is not written, and what was written
     before this was heard is erased. What began afterwards may go with it, and is loaded again.
     """
 
@@ -130,7 +130,7 @@ class Erasures:
 
     def note(self, tag: bytes, at: float) -> None:
         """It is erased here, which need not be heard again."""
-        self._known[tag] = max(at, self._known.get(tag, at))
+        self._know({tag: max(at, self._known.get(tag, at))})
 
     def hear(self, marks: Mapping[bytes, float], tasks: Tasks) -> None:
         """Have those leave who are erased by *marks* and were not known to be; in *tasks*."""

@@ -11,9 +11,8 @@ import pytest
 from tecnobot_core.connection import ConnectionManager, DisconnectReason
 from tecnobot_core.connection.status import ConnectionStatus
 from tecnobot_core.events import Connected, ConnectionFailed, Disconnected, PairingEnded, PairingOffered
-from tests.integration.test_whatsapp_gateway import Stage
+from tests.integration.test_whatsapp_gateway import Stage, staged
 from tests.whatsapp_server import trust
-from tests.whatsapp_server.server import WhatsAppServer
 
 pytestmark = [
     pytest.mark.slow,
@@ -59,10 +58,8 @@ class Link:
 
 @pytest.fixture
 async def empty_stage(tmp_path: Path) -> AsyncIterator[Stage]:
-    async with WhatsAppServer(tmp_path) as server:
-        stage = Stage(server, tmp_path)
+    async with staged(tmp_path) as stage:
         yield stage
-        await stage.bot.close()
 
 
 @pytest.fixture

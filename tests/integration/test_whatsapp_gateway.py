@@ -8,6 +8,7 @@ import signal
 import sqlite3
 import time
 from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -30,12 +31,6 @@ pytestmark = pytest.mark.skipif(trust.missing() is not None, reason=str(trust.mi
 BOT, ANA = "5511900000001", "5511988887777"
 MIB = 1024 * 1024
 
-# What the gateway process runs before it connects; it knows nothing of the tests otherwise.
-TRUST = """
-import runpy
-runpy.run_path({path!r})["install"](bytes.fromhex({root!r}))
-"""
-
 
 class Stage:
     """The server, the bot's transport, and what that told."""
@@ -45,8 +40,7 @@ class Stage:
         self.directory = directory
         self.events: list[TransportEvent] = []
         self._more = asyncio.Event()
-        self._hook = directory / "trust_the_server.py"
-        self._hook.write_text(TRUST.format(path=trust.__file__, root=server.trust_root.hex()))
+        self._hook = trust.write_hook(directory, server.trust_root)
         self.bot = self.transport()
 
     def transport(self, **options: Any) -> WhatsAppTransport:
@@ -112,12 +106,19 @@ def answer(message: InboundMessage, text: str = "buenas", **more: Any) -> Outbou
     return OutboundMessage(chat=message.chat, key=f"answer to {message.id} {text}", text=text, **more)
 
 
-@pytest.fixture
-async def empty_stage(tmp_path: Path) -> AsyncIterator[Stage]:
-    async with WhatsAppServer(tmp_path) as server:
-        stage = Stage(server, tmp_path)
+@asynccontextmanager
+async def staged(directory: Path) -> AsyncIterator[Stage]:
+    """A stage whose bot nobody has paired."""
+    async with WhatsAppServer(directory) as server:
+        stage = Stage(server, directory)
         yield stage
         await stage.bot.close()
+
+
+@pytest.fixture
+async def empty_stage(tmp_path: Path) -> AsyncIterator[Stage]:
+    async with staged(tmp_path) as stage:
+        yield stage
 
 
 @pytest.fixture
