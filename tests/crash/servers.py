@@ -11,6 +11,7 @@ import asyncpg
 import psutil
 
 from tecnobot_core.adapters.embedded_postgres.connecting import dsn
+from tecnobot_core.adapters.embedded_postgres.directory import PrivateDirectory
 
 MIB = 1024 * 1024
 
@@ -45,16 +46,32 @@ def kill_cluster(pid: int) -> None:
             process.kill()
 
 
+@contextmanager
+def no_checkpoints(server: psutil.Process) -> Iterator[None]:
+    """Let *server* free no file of its journal while inside."""
+    checkpointers = [process for process in server.children() if ": checkpointer" in " ".join(process.cmdline())]
+    for process in checkpointers:
+        process.suspend()
+    try:
+        yield
+    finally:
+        for process in checkpointers:
+            with suppress(psutil.NoSuchProcess):
+                process.resume()
+
+
 async def use_up_wal(directory: Path) -> None:
     """Have the server need a new file for its journal; without one it panics.
 
     It may have some in stock, after a checkpoint as many as it had used.
     """
-    with suppress(OSError, asyncpg.PostgresError):
+    with suppress(OSError, asyncpg.PostgresError, psutil.NoSuchProcess):  # it may end before it is asked to
         connection = await asyncpg.connect(dsn(directory))
-        for _ in range(64):
-            await connection.execute("SELECT pg_switch_wal()")
-            await connection.execute("SELECT pg_logical_emit_message(true, '', '')")
+        with no_checkpoints(psutil.Process(PrivateDirectory(directory).server_pid() or 0)):
+            for _ in range(64):
+                await connection.execute("SELECT pg_switch_wal()")
+                await connection.execute("SELECT pg_logical_emit_message(true, '', '')")
+        raise AssertionError("the server has still files for its journal")
 
 
 @contextmanager
