@@ -119,6 +119,7 @@ class MemoryBackend(Places, BaseCache):  # type: ignore[misc]  # aiocache has no
         self._is_quick = straight and not self._timeout_s
         # Bare keys are kept as they are; no key in memory can be taken for one of them.
         self._has_bare_keys = not self._builds_keys
+        self._is_plain = self._is_quick and self._has_bare_keys and not self._has_store and not self._holds_more
         self._own_prefix = self._bare_prefix
         if self._namespace:
             self._own_prefix = self._prefixes_of(self._namespace)[0] if self._key_builder is None else ""

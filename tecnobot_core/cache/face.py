@@ -26,24 +26,31 @@ class MemoryFace(MemoryBackend):
         timeout: float | None = UNSET,
     ) -> Any:  # fmt: skip
         """The value of *key*, else *default*. A None that was set is None, whatever *default*."""
+        if self._is_plain and namespace is None and loads_fn is None and timeout is UNSET and not self._plugins:
+            try:
+                value = self._live[key]
+                clock, touch = self._clock, self._touch  # CPython finds an attribute quicker than a method
+                if clock() < self._entries.earliest:
+                    touch(key)
+                    return value
+            except (KeyError, TypeError):  # nothing, or a key that is no text and cannot be hashed either
+                pass
         if self._is_quick and loads_fn is None and timeout is UNSET and not self._plugins:
-            if namespace is None and self._has_bare_keys:
-                place = key
-            elif namespace is None and self._own_prefix and type(key) is str:
+            if namespace is not None or type(key) is not str:
+                place = self._place(key, namespace)
+            elif self._own_prefix:
                 place = self._own_prefix + key
             else:
-                place = self._place(key, namespace)
+                place = key if self._has_bare_keys and key[:1] != MARK else self._place(key, None)
             try:
                 value = self._live[place]
-                clock, touch = self._clock, self._touch  # CPython finds an attribute quicker than a method
+                clock, touch = self._clock, self._touch
                 if clock() < self._entries.earliest:
                     touch(place)
                     if not self._holds_more or (value := self._open(place, value)) is not MISSING:
                         return value
-            except (KeyError, TypeError):  # nothing, or a key that is no text and cannot be hashed either
+            except (KeyError, TypeError):
                 pass
-            if place is key and (self._has_store or type(key) is not str):  # a store has other keys than bare ones
-                place = self._place(key, namespace)
             found = await self._find(place)
             return default if found is MISSING else found
         given = _given(

@@ -62,6 +62,7 @@ class HybridCache(EngineFace):
             raise ConfigurationError(
                 "a cache with a store needs secret=, 16 to 64 bytes, the same in every process and after a restart"
             )
+        self._has_store = self._holds_more = store is not None
         super().__init__(MemoryTier(max_bytes, clock=clock), **aiocache_kwargs)
         self._engine = Engine(
             self._memory,
@@ -79,7 +80,6 @@ class HybridCache(EngineFace):
         self._rules: Mapping[str, Rules] = self._engine.rules
         self._face_rules = self._rules["default"]
         self._marks = self._engine.marks
-        self._has_store = self._holds_more = store is not None
 
     async def __aenter__(self) -> Self:
         await self._engine.open()
@@ -262,7 +262,8 @@ class HybridCache(EngineFace):
         digest = self._engine.digest(full_key, key, rules, scope)
         all_tags = self._engine.tags(digest, rules, scope, tags)
         if rules.is_face and scope is None and not is_plain:
-            self._holds_more = True  # from now on memory may hold entries under the keys of the face
+            # From now on memory may hold entries under the keys of the face.
+            self._holds_more, self._is_plain = True, False
             all_tags = (*all_tags, self._namespace_tag(full_key))
         load = Load(
             full_key,

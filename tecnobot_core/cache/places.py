@@ -33,15 +33,20 @@ class Places(ABC):
         if not namespace:
             place = without_namespace(key, self._epochs.of(""))
             if place.startswith(MARK):
-                self._builds_keys, self._has_bare_keys = True, False
+                self._need_builder()
             return place
         # From now on a text of the caller may look like a key in memory that is another's.
-        self._builds_keys, self._has_bare_keys = True, False
+        self._need_builder()
         if len(self._prefixes) >= MAX_PREFIXES:
             self._prefixes.clear()
         epoch = self._epochs.of(namespace)
         self._prefixes[namespace] = namespace_prefixes(namespace, epoch)[0]
         return namespaced(namespace, key, epoch)
+
+    def _need_builder(self) -> None:
+        if not self._builds_keys:
+            self._builds_keys = True
+            self._look_for_the_quick_way()
 
     def _build_key(self, key: Any, namespace: str | None = None) -> Any:
         # aiocache 0.12 puts this over build_key when it is made.
