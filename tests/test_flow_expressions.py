@@ -256,13 +256,15 @@ def test_a_number_that_is_none_is_neither_equal_nor_ordered(number: float) -> No
 
 def test_a_folded_variable_is_folded_once_a_condition() -> None:
     """The longest condition over a long answer takes a time that nobody notices."""
-    condition = Expression(" or ".join(["a = 'b'"] * 80))
-    begun = time.perf_counter()
-    assert not condition.holds({"a": "á" * 100_000})
-    many = time.perf_counter() - begun
-    begun = time.perf_counter()
-    assert not Expression("a = 'b'").holds({"a": "á" * 100_000})
-    assert many < 20 * (time.perf_counter() - begun)
+    took_s = []
+    for condition in (Expression("a = 'b'"), Expression(" or ".join(["a = 'b'"] * 80))):
+        rounds = []
+        for _ in range(5):
+            begun = time.process_time()
+            assert not condition.holds({"a": "á" * 100_000})
+            rounds.append(time.process_time() - begun)
+        took_s.append(min(rounds))
+    assert took_s[1] < 20 * took_s[0]
 
 
 json_values = st.recursive(

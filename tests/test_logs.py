@@ -152,7 +152,7 @@ def test_a_sink_that_hangs_for_ever_does_not_stop_the_end(monkeypatch: pytest.Mo
             logger.warning("x" * 100)
         began = time.monotonic()
         handle.stop(timeout_s=0.05)
-        assert time.monotonic() - began < 2
+        assert time.monotonic() - began < 10
         threading.Thread(target=reader.read, daemon=True).start()
         handle.stop(timeout_s=20)
 
