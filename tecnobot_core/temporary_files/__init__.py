@@ -71,7 +71,7 @@ class TemporaryFiles:
         self._clock = clock
         self._sleep = sleep
         self._disk_usage = disk_usage
-        self._leases: dict[Path, int] = {}
+        self._leases: dict[str, int] = {}  # by paths as the system tells them
         self._swept = self._refused = 0
         self._own: Owner | None = None
 
@@ -130,11 +130,11 @@ class TemporaryFiles:
             try:
                 remove(path)
             finally:
-                self._leases.pop(path, None)
+                self._leases.pop(str(path), None)
 
     async def grow(self, path: Path, n_bytes: int) -> None:
         """Reserve *n_bytes* more for the lease of *path*; raises TemporarySpaceError, and the lease stays as it was."""
-        if path not in self._leases:
+        if str(path) not in self._leases:
             raise LifecycleError(f"{path.name} is not leased; grow a lease inside its `async with`")
         if not path.parent.is_dir():
             raise _removed(path)
@@ -182,7 +182,7 @@ class TemporaryFiles:
         if problem := self._over_budget(n_bytes) or self._is_under_floor(n_bytes):
             self._refused += 1
             raise TemporarySpaceError(problem, wanted_bytes=n_bytes)
-        self._leases[path] = self._leases.get(path, 0) + n_bytes
+        self._leases[str(path)] = self._leases.get(str(path), 0) + n_bytes
 
     def _over_budget(self, n_bytes: int) -> str:
         used = sum(self._leases.values())
@@ -217,7 +217,7 @@ class TemporaryFiles:
         own.touch(self._clock())
         n_files, n_bytes = empty(own.path, self._leases.__contains__)
         for directory in own.others():
-            files, size = sweep_dead(directory, self._spare, self._clock())
+            files, size = sweep_dead(directory, lambda path: self._spare(Path(path)), self._clock())
             n_files, n_bytes = n_files + files, n_bytes + size
         self._swept += n_files
         return n_files, n_bytes

@@ -91,7 +91,7 @@ class Owner:
         remove_empty(self.path)
 
 
-def sweep_dead(directory: Path, spare: Callable[[Path], bool], now: float) -> tuple[int, int]:
+def sweep_dead(directory: Path, spare: Callable[[str], bool], now: float) -> tuple[int, int]:
     """Files and bytes removed; none when the owner lives or is somebody whose directory cannot be opened."""
     try:
         lock = os.open(directory / LOCK, os.O_RDWR)

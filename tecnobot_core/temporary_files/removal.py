@@ -10,13 +10,13 @@ from pathlib import Path
 LOCK = ".lock"
 
 
-def empty(directory: Path, keep: Callable[[Path], bool]) -> tuple[int, int]:
-    """Remove all but the lock and what *keep* wants; files and bytes removed."""
+def empty(directory: Path, keep: Callable[[str], bool]) -> tuple[int, int]:
+    """Remove all but the lock and the paths that *keep* wants; files and bytes removed."""
     n_files = n_bytes = 0
     with suppress(OSError), os.scandir(directory) as entries:
         # All names first: what is removed meanwhile must not disturb the reading.
         for entry in list(entries):
-            if entry.name == LOCK or keep(Path(entry.path)):
+            if entry.name == LOCK or keep(entry.path):
                 continue
             size = size_bytes(entry.path)
             if remove(entry.path):
