@@ -37,7 +37,8 @@ async def test_the_shop_answers_shows_its_way_and_remembers(browser: Browser, tm
         card = panel.get_by_role("listitem").filter(has_text="¡Hooola!")
         await expect(card.locator(".badge")).to_have_text("respondido")
         await expect(card.locator(".stage")).to_have_text(["Admitir", "Recordar", "Entender", "Palabra clave"])
-        await expect(card).to_contain_text("saludo: hola")
+        details = ["admitido", "0 mensajes", "texto, 8 caracteres", "saludo: hola"]
+        await expect(card.locator(".detail")).to_have_text(details)
 
         await say(page, "menú")
         await page.get_by_role("button", name="Precios", exact=True).last.click()

@@ -82,7 +82,7 @@ function stepRow(step, share) {
   const row = fromTemplate("step-template");
   row.querySelector(".stage").textContent = nameOf("stage", step.stage);
   row.querySelector(".ms").textContent = milliseconds(step.ms);
-  row.querySelector(".detail").textContent = step.detail;
+  row.querySelector(".detail").textContent = detailOf(step.detail);
   row.querySelector(".share").style.setProperty("--share", share);
   return row;
 }

@@ -62,6 +62,7 @@ const TEXTS = {
       handoff: "A person answers", knowledge: "Knowledge", late: "Late", memory: "Memory", model: "Model",
       owner: "The owner", rate_limit: "Rate limit", signal: "Nothing to do", suggestion: "Did you mean…?",
       too_long: "Too long", unknown: "Nothing found", unsupported: "Not supported" },
+    detail: {}, // as the bot says it
     level: { normal: "normal", warning: "warning", critical: "critical" },
     media: { audio: "Audio", document: "Document", image: "Image", sticker: "Sticker", video: "Video", voice: "Voice note" },
     outcome: { answered: "answered", refused: "refused", skipped: "skipped", failed: "failed" },
@@ -130,6 +131,10 @@ const TEXTS = {
       handoff: "Responde una persona", knowledge: "Conocimiento", late: "Tarde", memory: "Memoria", model: "Modelo",
       owner: "La dueña o el dueño", rate_limit: "Límite de uso", signal: "Nada que hacer",
       suggestion: "¿Quisiste decir…?", too_long: "Demasiado largo", unknown: "Nada encontrado", unsupported: "No admitido" },
+    detail: { admitted: "admitido", "{n} messages": "{n} mensajes", "{n} passages": "{n} pasajes", "{n} characters": "{n} caracteres",
+      "text, {n} characters": "texto, {n} caracteres", "voice, {n} characters": "voz, {n} caracteres",
+      "audio, {n} characters": "audio, {n} caracteres", "no match": "ninguna", nothing: "nada", closed: "cerrado",
+      "{flow}: over": "{flow}: fin" },
     level: { normal: "normal", warning: "aviso", critical: "crítica" },
     media: { audio: "Audio", document: "Documento", image: "Imagen", sticker: "Sticker", video: "Vídeo", voice: "Nota de voz" },
     outcome: { answered: "respondido", refused: "rechazado", skipped: "omitido", failed: "falló" },
@@ -198,6 +203,10 @@ const TEXTS = {
       handoff: "Uma pessoa responde", knowledge: "Conhecimento", late: "Tarde", memory: "Memória", model: "Modelo",
       owner: "A dona ou o dono", rate_limit: "Limite de uso", signal: "Nada a fazer",
       suggestion: "Você quis dizer…?", too_long: "Longo demais", unknown: "Nada encontrado", unsupported: "Não suportado" },
+    detail: { admitted: "admitido", "{n} messages": "{n} mensagens", "{n} passages": "{n} trechos", "{n} characters": "{n} caracteres",
+      "text, {n} characters": "texto, {n} caracteres", "voice, {n} characters": "voz, {n} caracteres",
+      "audio, {n} characters": "áudio, {n} caracteres", "no match": "nenhuma", nothing: "nada", closed: "fechado",
+      "{flow}: over": "{flow}: fim" },
     level: { normal: "normal", warning: "aviso", critical: "crítica" },
     media: { audio: "Áudio", document: "Documento", image: "Imagem", sticker: "Figurinha", video: "Vídeo", voice: "Mensagem de voz" },
     outcome: { answered: "respondido", refused: "recusado", skipped: "ignorado", failed: "falhou" },
@@ -223,6 +232,15 @@ function spoken(value) {
 /** The name of a stage, an outcome or an answering part: translated where it is known, as the bot calls it elsewhere. */
 function nameOf(kind, value) {
   return Object.hasOwn(TEXTS[language][kind], value) ? TEXTS[language][kind][value] : value.replaceAll("_", " ");
+}
+
+/** What a stage tells of itself, translated where the bot's words are known; names of flows stay as they are. */
+function detailOf(detail) {
+  for (const [words, translated] of Object.entries(TEXTS[language].detail)) {
+    const found = detail.match(new RegExp(`^${words.replace("{n}", "(\\d+)").replace("{flow}", "(.+)")}$`));
+    if (found) return translated.replace(/\{\w+\}/, () => found[1]);
+  }
+  return detail;
 }
 
 function milliseconds(ms) {
