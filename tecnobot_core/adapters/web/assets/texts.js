@@ -62,7 +62,10 @@ const TEXTS = {
       handoff: "A person answers", knowledge: "Knowledge", late: "Late", memory: "Memory", model: "Model",
       owner: "The owner", rate_limit: "Rate limit", signal: "Nothing to do", suggestion: "Did you mean…?",
       too_long: "Too long", unknown: "Nothing found", unsupported: "Not supported" },
-    detail: {}, // as the bot says it
+    // As the bot says it.
+    detail: { admitted: "admitted", audio: "audio, {n} characters", characters: "{n} characters", closed: "closed",
+      messages: "{n} messages", no_match: "no match", nothing: "nothing", over: "{flow}: over", passages: "{n} passages",
+      text: "text, {n} characters", voice: "voice, {n} characters" },
     level: { normal: "normal", warning: "warning", critical: "critical" },
     media: { audio: "Audio", document: "Document", image: "Image", sticker: "Sticker", video: "Video", voice: "Voice note" },
     outcome: { answered: "answered", refused: "refused", skipped: "skipped", failed: "failed" },
@@ -131,10 +134,9 @@ const TEXTS = {
       handoff: "Responde una persona", knowledge: "Conocimiento", late: "Tarde", memory: "Memoria", model: "Modelo",
       owner: "La dueña o el dueño", rate_limit: "Límite de uso", signal: "Nada que hacer",
       suggestion: "¿Quisiste decir…?", too_long: "Demasiado largo", unknown: "Nada encontrado", unsupported: "No admitido" },
-    detail: { admitted: "admitido", "{n} messages": "{n} mensajes", "{n} passages": "{n} pasajes", "{n} characters": "{n} caracteres",
-      "text, {n} characters": "texto, {n} caracteres", "voice, {n} characters": "voz, {n} caracteres",
-      "audio, {n} characters": "audio, {n} caracteres", "no match": "ninguna", nothing: "nada", closed: "cerrado",
-      "{flow}: over": "{flow}: fin" },
+    detail: { admitted: "admitido", audio: "audio, {n} caracteres", characters: "{n} caracteres", closed: "cerrado",
+      messages: "{n} mensajes", no_match: "ninguna", nothing: "nada", over: "{flow}: fin", passages: "{n} pasajes",
+      text: "texto, {n} caracteres", voice: "voz, {n} caracteres" },
     level: { normal: "normal", warning: "aviso", critical: "crítica" },
     media: { audio: "Audio", document: "Documento", image: "Imagen", sticker: "Sticker", video: "Vídeo", voice: "Nota de voz" },
     outcome: { answered: "respondido", refused: "rechazado", skipped: "omitido", failed: "falló" },
@@ -203,10 +205,9 @@ const TEXTS = {
       handoff: "Uma pessoa responde", knowledge: "Conhecimento", late: "Tarde", memory: "Memória", model: "Modelo",
       owner: "A dona ou o dono", rate_limit: "Limite de uso", signal: "Nada a fazer",
       suggestion: "Você quis dizer…?", too_long: "Longo demais", unknown: "Nada encontrado", unsupported: "Não suportado" },
-    detail: { admitted: "admitido", "{n} messages": "{n} mensagens", "{n} passages": "{n} trechos", "{n} characters": "{n} caracteres",
-      "text, {n} characters": "texto, {n} caracteres", "voice, {n} characters": "voz, {n} caracteres",
-      "audio, {n} characters": "áudio, {n} caracteres", "no match": "nenhuma", nothing: "nada", closed: "fechado",
-      "{flow}: over": "{flow}: fim" },
+    detail: { admitted: "admitido", audio: "áudio, {n} caracteres", characters: "{n} caracteres", closed: "fechado",
+      messages: "{n} mensagens", no_match: "nenhuma", nothing: "nada", over: "{flow}: fim", passages: "{n} trechos",
+      text: "texto, {n} caracteres", voice: "voz, {n} caracteres" },
     level: { normal: "normal", warning: "aviso", critical: "crítica" },
     media: { audio: "Áudio", document: "Documento", image: "Imagem", sticker: "Figurinha", video: "Vídeo", voice: "Mensagem de voz" },
     outcome: { answered: "respondido", refused: "recusado", skipped: "ignorado", failed: "falhou" },
@@ -236,9 +237,9 @@ function nameOf(kind, value) {
 
 /** What a stage tells of itself, translated where the bot's words are known; names of flows stay as they are. */
 function detailOf(detail) {
-  for (const [words, translated] of Object.entries(TEXTS[language].detail)) {
-    const found = detail.match(new RegExp(`^${words.replace("{n}", "(\\d+)").replace("{flow}", "(.+)")}$`));
-    if (found) return translated.replace(/\{\w+\}/, () => found[1]);
+  for (const [key, said] of Object.entries(TEXTS.en.detail)) {
+    const found = detail.match(new RegExp(`^${said.replace("{n}", "(\\d+)").replace("{flow}", "(.+)")}$`));
+    if (found) return TEXTS[language].detail[key].replace(/\{\w+\}/, () => found[1]);
   }
   return detail;
 }
