@@ -26,6 +26,7 @@ class MemoryFace(MemoryBackend):
         timeout: float | None = UNSET,
     ) -> Any:  # fmt: skip
         """The value of *key*, else *default*. A None that was set is None, whatever *default*."""
+        # Of most hits, and by itself: each question more would cost them 2 %.
         if self._is_plain and namespace is None and loads_fn is None and timeout is UNSET and not self._plugins:
             try:
                 value = self._live[key]
@@ -36,12 +37,10 @@ class MemoryFace(MemoryBackend):
             except (KeyError, TypeError):  # nothing, or a key that is no text and cannot be hashed either
                 pass
         if self._is_quick and loads_fn is None and timeout is UNSET and not self._plugins:
-            if namespace is not None or type(key) is not str:
-                place = self._place(key, namespace)
-            elif self._own_prefix:
+            if namespace is None and self._own_prefix and type(key) is str:
                 place = self._own_prefix + key
             else:
-                place = key if self._has_bare_keys and key[:1] != MARK else self._place(key, None)
+                place = self._place(key, namespace)
             try:
                 value = self._live[place]
                 clock, touch = self._clock, self._touch

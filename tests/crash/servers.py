@@ -60,13 +60,15 @@ def no_checkpoints(server: psutil.Process) -> Iterator[None]:
                 process.resume()
 
 
-async def use_up_wal(directory: Path) -> None:
+async def use_up_wal(directory: Path, connection: "asyncpg.Connection[asyncpg.Record] | None" = None) -> None:
     """Have the server need a new file for its journal; without one it panics.
 
-    It may have some in stock, after a checkpoint as many as it had used.
+    It may have some in stock, after a checkpoint as many as it had used. A full disk may let nobody in any more, as a
+    new session may need a file: there give a *connection* that was made before.
     """
     with suppress(OSError, asyncpg.PostgresError, psutil.NoSuchProcess):  # it may end before it is asked to
-        connection = await asyncpg.connect(dsn(directory))
+        if connection is None:
+            connection = await asyncpg.connect(dsn(directory))
         with no_checkpoints(psutil.Process(PrivateDirectory(directory).server_pid() or 0)):
             for _ in range(64):
                 await connection.execute("SELECT pg_switch_wal()")
